@@ -1,0 +1,23 @@
+import { messageOf } from '../../analyzer/errors.js';
+import { findStaleWorkspaces, sweepWorkspace } from '../../analyzer/workspace/workspace.js';
+import type { Check } from './check.js';
+
+/** What killed runs left behind; removed if `fix`. */
+export async function checkLeftovers(fix: boolean): Promise<Check> {
+  const name = 'leftovers of killed runs';
+  const stale = await findStaleWorkspaces();
+  if (stale.length === 0) return { name, status: 'ok', detail: 'none' };
+  if (!fix)
+    return { name, status: 'limited', detail: stale.join(', '), fix: 'debloat doctor --fix' };
+  try {
+    for (const dir of stale) await sweepWorkspace(dir);
+    return { name, status: 'ok', detail: `removed ${stale.length}` };
+  } catch (error) {
+    return {
+      name,
+      status: 'limited',
+      detail: messageOf(error),
+      fix: 'remove the cause and run `debloat doctor --fix` again',
+    };
+  }
+}

@@ -1,0 +1,40 @@
+import { Command } from 'commander';
+import { toolVersion } from '../builder/provenance.js';
+import { buildCommand } from './commands/build.js';
+import { completionCommand } from './commands/completion.js';
+import { doctorCommand } from './commands/doctor.js';
+import { reportCommand } from './commands/report.js';
+import { restoreCommand } from './commands/restore.js';
+import { serveCommand } from './commands/serve.js';
+import { traceCommand } from './commands/trace.js';
+import { applyConfig } from './config.js';
+import { applySwitches } from './switches.js';
+
+/** The whole command line. Errors of usage are thrown, not acted on. */
+export function createProgram(): Command {
+  const program = new Command('debloat')
+    .description(
+      'Cut container images to what their workload uses; keep every removed byte in an overlay.',
+    )
+    .version(toolVersion())
+    .showSuggestionAfterError()
+    .exitOverride()
+    .hook('preAction', async (_, command) => {
+      applySwitches(command);
+      await applyConfig(command);
+    });
+  const commands = [
+    buildCommand(),
+    traceCommand(),
+    restoreCommand(),
+    reportCommand(),
+    serveCommand(),
+    doctorCommand(),
+  ];
+  for (const command of commands) {
+    program.addCommand(
+      command.exitOverride().showHelpAfterError(`(see \`debloat ${command.name()} --help\`)`),
+    );
+  }
+  return program.addCommand(completionCommand(program).exitOverride());
+}
