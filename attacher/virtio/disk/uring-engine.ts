@@ -1,0 +1,115 @@
+import {
+  FALLOC_FL_KEEP_SIZE,
+  FALLOC_FL_PUNCH_HOLE,
+  FALLOC_FL_ZERO_RANGE,
+  RWF_DSYNC,
+} from '../../../native/linux/file-io.js';
+import {
+  IORING_FSYNC_DATASYNC,
+  IORING_OP_FSYNC,
+  IORING_OP_READ,
+  IORING_OP_READV,
+  IORING_OP_WRITE,
+  IORING_OP_WRITEV,
+  IoUring,
+  type Operation,
+} from '../../../native/linux/io-uring.js';
+import { Transfer, type BlockRequest } from '../block/request.js';
+import { mostRequests, type IoEngine } from './io-engine.js';
+import { Vectors } from './vectors.js';
+
+/** Transfers by io_uring: all that were started go to the kernel in one system call. */
+export class UringEngine implements IoEngine {
+  readonly name = 'io_uring';
+  readonly fd: number;
+  readonly #ring: IoUring;
+  readonly #vectors = new Vectors();
+  /** By tag, the length of a step that is done as a whole and whose result is only 0. */
+  readonly #wholeStep = new Float64Array(mostRequests);
+  readonly #operation: Operation = {
+    opcode: 0,
+    fd: 0,
+    address: 0,
+    length: 0,
+    offset: 0,
+    opFlags: 0,
+  };
+
+  private constructor(ring: IoUring) {
+    this.#ring = ring;
+    this.fd = ring.fd;
+  }
+
+  /** Undefined where the kernel has no io_uring for us. */
+  static open(): UringEngine | undefined {
+    const ring = IoUring.open(mostRequests);
+    return ring && new UringEngine(ring);
+  }
+
+  start(request: BlockRequest): void {
+    const { tag, transfer, fd } = request;
+    const operation = this.#operation;
+    this.#wholeStep[tag] = 0;
+    operation.fd = fd;
+    operation.offset = request.position;
+    operation.opFlags = 0;
+    switch (transfer) {
+      case Transfer.read:
+        this.#setBuffers(request, IORING_OP_READ, IORING_OP_READV);
+        break;
+      case Transfer.write:
+        this.#setBuffers(request, IORING_OP_WRITE, IORING_OP_WRITEV);
+        if (request.durable) operation.opFlags = RWF_DSYNC;
+        break;
+      case Transfer.sync:
+        operation.opcode = IORING_OP_FSYNC;
+        operation.address = operation.length = operation.offset = 0;
+        operation.opFlags = IORING_FSYNC_DATASYNC;
+        this.#wholeStep[tag] = request.stepLength;
+        break;
+      case Transfer.punch:
+      case Transfer.zero: {
+        const how = transfer === Transfer.punch ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE;
+        const mode = FALLOC_FL_KEEP_SIZE | how;
+        this.#wholeStep[tag] = request.stepLength;
+        while (!this.#ring.pushFallocate(fd, mode, request.position, request.stepLength, tag)) {
+          this.#ring.submit(1);
+        }
+        return;
+      }
+    }
+    while (!this.#ring.push(operation, tag)) this.#ring.submit(1);
+  }
+
+  submit(wait: boolean): void {
+    this.#ring.submit(wait ? 1 : 0);
+  }
+
+  complete(callback: (tag: number, result: number) => void): void {
+    const ring = this.#ring;
+    while (ring.next()) {
+      const { tag, result } = ring;
+      callback(tag, result === 0 ? (this.#wholeStep[tag] ?? 0) : result);
+    }
+  }
+
+  close(): void {
+    this.#ring.close();
+    this.#vectors.close();
+  }
+
+  /** One buffer goes as it is, several as a vector. */
+  #setBuffers(request: BlockRequest, single: number, vectored: number): void {
+    const operation = this.#operation;
+    if (request.segments === 1) {
+      operation.opcode = single;
+      operation.address = (request.hostAddresses[0] ?? 0) + request.done;
+      operation.length = request.stepLength;
+      return;
+    }
+    this.#vectors.fill(request);
+    operation.opcode = vectored;
+    operation.address = this.#vectors.address;
+    operation.length = this.#vectors.count;
+  }
+}
