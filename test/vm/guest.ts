@@ -1,0 +1,90 @@
+import { execFileSync, spawn } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { makeInitramfs } from './initramfs.js';
+
+export interface GuestDisk {
+  socket: string;
+  queues?: number;
+}
+
+export interface GuestOptions {
+  /** Debian suite whose kernel runs. */
+  suite: string;
+  /** What the guest does, in busybox's shell; disks are /dev/vda and so on, in their order. */
+  script: string;
+  disks: GuestDisk[];
+  /** An empty directory for what it needs. */
+  directory: string;
+  cpus?: number;
+  /** Called with all that the guest has printed, whenever it prints. */
+  onOutput?: (output: string) => void;
+}
+
+/** A Debian kernel under QEMU without KVM, its memory shared; resolves with its console's output when it is off. */
+export async function runGuest(options: GuestOptions): Promise<string> {
+  const { suite, script, disks, directory, cpus = 1 } = options;
+  const kernel = kernelOf(suite);
+  const initramfs = join(directory, 'initramfs');
+  writeFileSync(initramfs, makeInitramfs(kernel, script));
+  const devices = disks.flatMap(({ socket, queues = 1 }, n) => [
+    '-chardev',
+    `socket,id=disk${n},path=${socket},reconnect=1`,
+    '-device',
+    `vhost-user-blk-pci,chardev=disk${n},num-queues=${queues},addr=${n + 4}`,
+  ]);
+  const qemu = spawn(
+    'qemu-system-x86_64',
+    [
+      ...[
+        '-accel',
+        'tcg',
+        '-m',
+        '512',
+        '-smp',
+        `${cpus}`,
+        '-nographic',
+        '-no-reboot',
+        '-nodefaults',
+      ],
+      ...['-serial', 'stdio', '-nic', 'none', '-cpu', 'max'],
+      ...[
+        '-object',
+        'memory-backend-memfd,id=memory,size=512M,share=on',
+        '-machine',
+        'memory-backend=memory',
+      ],
+      ...['-kernel', join(kernel, 'vmlinuz'), '-initrd', initramfs],
+      ...['-append', 'console=ttyS0 panic=-1 quiet'],
+      ...devices,
+    ],
+    { stdio: ['ignore', 'pipe', 'pipe'] },
+  );
+  let output = '';
+  const collect = (chunk: Buffer) => {
+    output += chunk.toString();
+    options.onOutput?.(output);
+  };
+  qemu.stdout.on('data', collect);
+  qemu.stderr.on('data', collect);
+  const limit = setTimeout(() => qemu.kill('SIGKILL'), 240_000);
+  await new Promise<void>((resolve, reject) => {
+    qemu.once('error', reject);
+    qemu.once('close', () => resolve());
+  });
+  clearTimeout(limit);
+  if (!output.includes('guest-test-ended')) throw new Error(`the guest did not end:\n${output}`);
+  return output.replaceAll('\r', '');
+}
+
+/** The directory of the kernel of `suite`, fetched if need be. */
+function kernelOf(suite: string): string {
+  const cache = process.env['DEBLOAT_TEST_CACHE'] ?? join(homedir(), '.cache', 'debloat-test');
+  const directory = join(cache, 'kernels', suite);
+  mkdirSync(directory, { recursive: true });
+  const script = fileURLToPath(new URL('get-kernel.sh', import.meta.url));
+  execFileSync('sh', [script, suite, directory], { stdio: 'inherit' });
+  return directory;
+}
