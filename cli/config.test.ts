@@ -62,6 +62,9 @@ describe('applyConfig', () => {
   ])('says which setting is wrong: %s', async (yaml, message) => {
     const failure: unknown = await configured(yaml).catch((error: unknown) => error);
     expect(failure).toBeInstanceOf(DebloatError);
-    expect(failure).toMatchObject({ exitCode: 2, message: expect.stringMatching(message) });
+    expect(failure).toMatchObject({
+      exitCode: 2,
+      message: expect.stringMatching(message) as string,
+    });
   });
 });
