@@ -1,0 +1,103 @@
+import { SystemError } from '../../../native/linux/system-error.js';
+import type { RemoteMemory } from '../../../native/linux/remote-memory.js';
+import { TracedThread } from '../../../native/linux/traced-thread.js';
+import type { UserRegisters } from '../../../native/linux/user-registers.js';
+import { callFrame, parameterAddress, parameterRoom } from './call-frame.js';
+import type { Gadgets } from './gadgets.js';
+
+const NR_ioctl = 16n;
+const EINTR = 4n;
+const KVM_RUN = 0xae80n;
+
+/** What makes calls in a process possible: its memory and its gadgets. */
+export interface Injection {
+  pid: number;
+  memory: RemoteMemory;
+  gadgets: Gadgets;
+  /** Whether the process has seccomp filters, which must rest meanwhile. */
+  filtered: boolean;
+}
+
+/** A vCPU thread stopped inside KVM_RUN, in which system calls can be made on its process's behalf. */
+export class StoppedThread {
+  readonly #thread: TracedThread;
+  readonly #injection: Injection;
+  readonly #saved: UserRegisters;
+  readonly #mask: bigint;
+  readonly #since = performance.now();
+
+  private constructor(thread: TracedThread, injection: Injection, saved: UserRegisters) {
+    this.#thread = thread;
+    this.#injection = injection;
+    this.#saved = saved;
+    this.#mask = thread.signalMask();
+  }
+
+  /**
+   * Stop the vCPU thread `tid`; undefined (and it goes on) if it was not running its vCPU just now:
+   * outside of KVM_RUN a call of ours might disturb one of its own. Throws SystemError.
+   */
+  static stop(injection: Injection, tid: number, vcpuFd: number): StoppedThread | undefined {
+    const thread = TracedThread.stop(injection.pid, tid, { suspendSeccomp: injection.filtered });
+    try {
+      const saved = thread.registers();
+      const interrupted =
+        saved.get('orig_rax') === NR_ioctl &&
+        saved.get('rax') === BigInt.asUintN(64, -EINTR) &&
+        saved.get('rdi') === BigInt(vcpuFd) &&
+        (saved.get('rsi') & 0xffffffffn) === KVM_RUN;
+      if (interrupted) return new StoppedThread(thread, injection, saved);
+    } catch (error) {
+      thread.resume();
+      throw error;
+    }
+    thread.resume();
+    return undefined;
+  }
+
+  /**
+   * Make system call `number` (x86-64) in the process; its result. `parameters` are put into its
+   * memory first: `pointer` is where, to be used among `args`. Throws SystemError named `name`.
+   */
+  call(
+    name: string,
+    number: number,
+    args: (number | bigint | 'pointer')[],
+    parameters?: Uint8Array,
+  ): number {
+    if (parameters && parameters.length > parameterRoom)
+      throw new RangeError('parameters too long');
+    const { memory, gadgets } = this.#injection;
+    const at = parameterAddress(this.#saved);
+    const values = args.map((arg) => (arg === 'pointer' ? BigInt(at) : BigInt(arg)));
+    const frame = callFrame(gadgets, this.#saved, this.#mask, number, values);
+    if (parameters) memory.write(at, parameters);
+    memory.write(frame.address, frame.bytes);
+    this.#thread.setRegisters(frame.registers);
+    try {
+      this.#thread.throughSystemCall();
+      const result = BigInt.asIntN(64, this.#thread.registers().get('rax'));
+      if (result < 0n && result > -4096n) throw new SystemError(name, Number(-result));
+      return Number(result);
+    } finally {
+      this.#thread.setRegisters(this.#saved);
+    }
+  }
+
+  /** `call` of one that answers in its parameters: those as they are afterwards. */
+  ask(
+    name: string,
+    number: number,
+    args: (number | bigint | 'pointer')[],
+    parameters: Uint8Array,
+  ): Uint8Array {
+    this.call(name, number, args, parameters);
+    return this.#injection.memory.read(parameterAddress(this.#saved), parameters.length);
+  }
+
+  /** Let the thread go on; how long it stood, in milliseconds. */
+  resume(): number {
+    this.#thread.resume();
+    return performance.now() - this.#since;
+  }
+}
