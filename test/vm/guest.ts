@@ -1,9 +1,11 @@
-import { execFileSync, spawn } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { homedir } from 'node:os';
+import { spawn } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { makeInitramfs } from './initramfs.js';
+import { kernelOf } from './kernel.js';
+
+/** Modules that a guest needs for a virtio disk with squashfs or ext4; built in where they are not files. */
+const modules = ['virtio_pci', 'virtio_blk', 'crc32c_generic', 'squashfs', 'ext4'];
 
 export interface GuestDisk {
   socket: string;
@@ -28,7 +30,8 @@ export async function runGuest(options: GuestOptions): Promise<string> {
   const { suite, script, disks, directory, cpus = 1 } = options;
   const kernel = kernelOf(suite);
   const initramfs = join(directory, 'initramfs');
-  writeFileSync(initramfs, makeInitramfs(kernel, script));
+  const whole = `${script}\necho guest-test-ended\npoweroff -f\n`;
+  writeFileSync(initramfs, makeInitramfs({ kernel, modules, script: whole }));
   const devices = disks.flatMap(({ socket, queues = 1 }, n) => [
     '-chardev',
     `socket,id=disk${n},path=${socket},reconnect=1`,
@@ -77,14 +80,4 @@ export async function runGuest(options: GuestOptions): Promise<string> {
   clearTimeout(limit);
   if (!output.includes('guest-test-ended')) throw new Error(`the guest did not end:\n${output}`);
   return output.replaceAll('\r', '');
-}
-
-/** The directory of the kernel of `suite`, fetched if need be. */
-function kernelOf(suite: string): string {
-  const cache = process.env['DEBLOAT_TEST_CACHE'] ?? join(homedir(), '.cache', 'debloat-test');
-  const directory = join(cache, 'kernels', suite);
-  mkdirSync(directory, { recursive: true });
-  const script = fileURLToPath(new URL('get-kernel.sh', import.meta.url));
-  execFileSync('sh', [script, suite, directory], { stdio: 'inherit' });
-  return directory;
 }
