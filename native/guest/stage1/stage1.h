@@ -1,0 +1,53 @@
+/* What the files of stage 1 offer to each other. */
+#ifndef DEBLOAT_STAGE1_H
+#define DEBLOAT_STAGE1_H
+
+#include "kernel.h"
+
+#pragma GCC visibility push(hidden)
+
+/* control.c */
+extern struct control stage1_control;
+
+/* work.c: the work item, and its body, called by entry.S. */
+extern struct work_struct stage1_work;
+void stage1_enqueue(void);
+void stage1_execute(void);
+/* entry.S: runs the body, then says "completed" with its last instruction but one. */
+void stage1_work_entry(struct work_struct *work);
+
+/* message.c: a line "what: value" for the host. */
+void message(const char *what, s64 value);
+/* Note where we are. */
+static inline void at(enum step step)
+{
+	stage1_control.step = step;
+}
+/* Tell the host that `what` answered `error`; returns it. */
+int failed(const char *what, s64 error);
+
+/* drivers.c: ask for the modules named in the control block. */
+int load_drivers(void);
+
+/* interrupt.c: the disk's interrupt: a line, or a software one that poll.c raises. */
+int interrupt_acquire(u32 gsi);
+int interrupt_release(void);
+
+/* poll.c: a thread that raises `irq` whenever the host counts `tick` up. */
+int poll_start(u32 irq);
+int poll_stop(void);
+
+/* disk.c */
+int disk_add(void);
+int disk_remove(void);
+
+/* session.c */
+int session_start(void);
+int session_end(void);
+
+/* rest.c: sleep about so long, idle in the eyes of the load average where the kernel can. */
+void rest(u32 microseconds);
+
+#pragma GCC visibility pop
+
+#endif

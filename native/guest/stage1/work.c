@@ -1,0 +1,40 @@
+/* The work item: how a command gets from the host into a kernel worker, and its dispatch. */
+#include "stage1.h"
+
+__attribute__((section(".control"), aligned(CONTROL_SIZE)))
+struct control stage1_control = { .abi = CONTROL_ABI };
+
+struct work_struct stage1_work = {
+	.entry = { &stage1_work.entry, &stage1_work.entry },
+	.function = stage1_work_entry,
+};
+
+/*
+ * Queue the work.  Runs in the interrupted context or is called through a debug stub: it may not
+ * sleep, and RCU may not be watching, so it does nothing else.
+ */
+void stage1_enqueue(void)
+{
+	struct workqueue_struct *queue = &system_dfl_wq ? system_dfl_wq : system_unbound_wq;
+
+	queue_work_on(0, queue, &stage1_work);
+}
+
+void stage1_execute(void)
+{
+	int result = -EINVAL;
+
+	at(STEP_NONE);
+	switch (stage1_control.command) {
+	case COMMAND_ADD_DISK:
+		result = disk_add();
+		break;
+	case COMMAND_REMOVE_DISK:
+		result = disk_remove();
+		break;
+	case COMMAND_LOAD_DRIVERS:
+		result = load_drivers();
+		break;
+	}
+	stage1_control.result = result;
+}
