@@ -1,0 +1,89 @@
+import { Refusal } from '../refusal.js';
+import { findExportedSymbols } from './export-table.js';
+import { checkVersion, identifyKernel, readKernelImage } from './kernel-image.js';
+import type { PhysicalMemory } from './memory/physical-memory.js';
+import { PageTables, type PagingRegisters } from './page-tables.js';
+import { SymbolCache, type CachedKernel } from './symbol-cache.js';
+
+export { defaultCacheDirectory } from './symbol-cache.js';
+export { PageTables, type Extent, type PagingRegisters, type Translation } from './page-tables.js';
+export type { MemoryRegion, PhysicalMemory } from './memory/physical-memory.js';
+
+/** A Linux kernel that runs in a guest. */
+export interface GuestKernel {
+  /** As `uname -r` in the guest tells it. */
+  version: string;
+  /** In hexadecimal; undefined where the kernel has none. */
+  buildId: string | undefined;
+  /** What it exports to modules, at the addresses of this boot. */
+  symbols: Map<string, bigint>;
+  /** Virtual address of its first byte (_text). */
+  textStart: bigint;
+  pageTables: PageTables;
+  /** Whether the symbols came from the cache (and were compared with the guest). */
+  cached: boolean;
+}
+
+export interface FindKernelOptions {
+  /** Where symbols are kept by build id (`defaultCacheDirectory()`); undefined for nowhere. */
+  cacheDirectory?: string | undefined;
+}
+
+/**
+ * The kernel of a guest, from its memory and the registers of one of its processors. Refused where
+ * that processor is not in 64-bit mode, or the guest runs no Linux from 5.4 on.
+ */
+export function findKernel(
+  memory: PhysicalMemory,
+  registers: PagingRegisters,
+  { cacheDirectory }: FindKernelOptions = {},
+): GuestKernel {
+  const cache = cacheDirectory === undefined ? undefined : new SymbolCache(cacheDirectory);
+  let old: Refusal | undefined;
+  for (const pageTables of candidates(memory, registers)) {
+    const known = cache?.find(pageTables);
+    if (known) return result(known, pageTables, true);
+    try {
+      const found = scan(pageTables);
+      if (found === undefined) continue;
+      cache?.store(found);
+      return result(found, pageTables, false);
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      old ??= error;
+    }
+  }
+  throw (
+    old ??
+    new Refusal('no-linux', 'no Linux kernel was found in the guest', {
+      hint: 'it may run another system, or be still booting',
+    })
+  );
+}
+
+/** A guest with page-table isolation uses, in user mode, tables without the kernel: its other ones are 4 KiB before. */
+function* candidates(memory: PhysicalMemory, registers: PagingRegisters): Generator<PageTables> {
+  const tables = PageTables.of(memory, registers);
+  yield tables;
+  if (tables.root % 8192 !== 0) yield new PageTables(memory, tables.root - 4096, tables.levels);
+}
+
+/** The kernel by a look at all its memory. */
+function scan(pageTables: PageTables): CachedKernel | undefined {
+  const image = readKernelImage(pageTables);
+  const identity = image && identifyKernel(image);
+  if (image === undefined || identity === undefined) return undefined;
+  checkVersion(identity.version);
+  return { ...identity, textStart: image.start, symbols: [...findExportedSymbols(image).values()] };
+}
+
+function result(kernel: CachedKernel, pageTables: PageTables, cached: boolean): GuestKernel {
+  const { version, buildId, textStart } = kernel;
+  const symbols = new Map(kernel.symbols.map(({ name, address }) => [name, address]));
+  return { version, buildId, symbols, textStart, pageTables, cached };
+}
+
+/** Those of `names` that `kernel` does not export. */
+export function absentSymbols(kernel: GuestKernel, names: Iterable<string>): string[] {
+  return [...names].filter((name) => !kernel.symbols.has(name));
+}

@@ -1,0 +1,56 @@
+import { fstatSync } from 'node:fs';
+import { Mapping, pageSize } from '../../../native/linux/mapping.js';
+import type { RegionAccess } from './process-memory.js';
+
+/** Bytes that go through at a time: less than any view of a mapping holds. */
+const chunk = 2 ** 28;
+
+/**
+ * Memory in a file that the hypervisor shares, mapped here too: no system call per access. Were the
+ * file cut short, we would fall together with the hypervisor, which has the same pages mapped.
+ */
+export class MappedRegion implements RegionAccess {
+  readonly kind = 'mapped';
+  readonly #mapping: Mapping;
+  /** From the start of the mapping to the region's first byte. */
+  readonly #skip: number;
+
+  /** Map `size` bytes of the file `fd` from `fileOffset`; the descriptor stays the caller's. Throws if they are not there. */
+  constructor(fd: number, fileOffset: number, size: number) {
+    const file = fstatSync(fd);
+    if (!file.isFile() || file.size < fileOffset + size) {
+      throw new RangeError(`memory file of ${file.size} bytes is shorter than its mapping`);
+    }
+    // A file of huge pages (its block size) can be mapped in whole pages only.
+    const unit = Math.max(pageSize, file.blksize);
+    const offset = Math.floor(fileOffset / unit) * unit;
+    this.#skip = fileOffset - offset;
+    const length = Math.ceil((this.#skip + size) / unit) * unit;
+    this.#mapping = Mapping.ofFile(fd, { offset, length, writable: true });
+  }
+
+  /** Where the region's byte at `offset` is in this process. */
+  addressOf(offset: number): number {
+    return this.#mapping.address + this.#skip + offset;
+  }
+
+  read(offset: number, target: Uint8Array): boolean {
+    for (let start = 0; start < target.length; start += chunk) {
+      const length = Math.min(chunk, target.length - start);
+      target.set(this.#mapping.bytes(this.#skip + offset + start, length), start);
+    }
+    return true;
+  }
+
+  write(offset: number, bytes: Uint8Array): boolean {
+    for (let start = 0; start < bytes.length; start += chunk) {
+      const part = bytes.subarray(start, start + chunk);
+      this.#mapping.bytes(this.#skip + offset + start, part.length).set(part);
+    }
+    return true;
+  }
+
+  close(): void {
+    this.#mapping.close();
+  }
+}

@@ -1,0 +1,139 @@
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { entryLength, type ExportedSymbol } from './export-table.js';
+import { buildIdAt, findKernelStart, noteLength, type KernelIdentity } from './kernel-image.js';
+import type { PageTables } from './page-tables.js';
+
+/** What the cache holds of a kernel, at the addresses of one boot. */
+export interface CachedKernel extends KernelIdentity {
+  textStart: bigint;
+  symbols: ExportedSymbol[];
+}
+
+/** As a file: addresses are relative to the kernel's start, for KASLR moves it at every boot. */
+const fileShape = z.object({
+  format: z.literal(1),
+  version: z.string(),
+  /** Names in the order of the other lists, separated by newlines. */
+  names: z.string(),
+  offsets: z.array(z.number().int()),
+  /** Indices of those whose offset is an address of its own, which KASLR does not move (per-processor data). */
+  absolute: z.array(z.number().int()),
+  entries: z.array(z.number().int().nonnegative()),
+});
+
+/** Entries that are compared with the guest before a file is believed. */
+const sampleSize = 64;
+
+/** More kernels than one machine's guests have; older ones are looked for again. */
+const mostFiles = 64;
+
+/** `$XDG_CACHE_HOME/debloat`; without that variable /var/cache/debloat for root, ~/.cache/debloat for others. */
+export function defaultCacheDirectory(environment = process.env): string {
+  const cache = environment['XDG_CACHE_HOME'];
+  if (cache?.startsWith('/')) return join(cache, 'debloat');
+  return process.geteuid?.() === 0 ? '/var/cache/debloat' : join(homedir(), '.cache', 'debloat');
+}
+
+/**
+ * Kernels' symbols on disk. A file is named by the build id and where in the kernel its note is, so
+ * that a guest's kernel is recognised by one small read per file. A cache never fails: what cannot
+ * be read is found again, what cannot be written is not kept.
+ */
+export class SymbolCache {
+  constructor(readonly directory: string) {}
+
+  /** The kernel that `tables` map, if it is known and the guest's memory agrees. */
+  find(tables: PageTables): CachedKernel | undefined {
+    const textStart = findKernelStart(tables);
+    if (textStart === undefined) return undefined;
+    for (const { file, buildId, noteOffset } of this.#files()) {
+      const note = tables.read(textStart + BigInt(noteOffset), noteLength);
+      if (note === undefined || buildIdAt(note, 0) !== buildId) continue;
+      const kernel = this.#load(file, textStart);
+      if (kernel && agrees(kernel.symbols, textStart, tables)) {
+        return { ...kernel, buildId, noteOffset };
+      }
+      rmSync(join(this.directory, file), { force: true });
+    }
+    return undefined;
+  }
+
+  /** Keep `kernel`, if it can be recognised again. */
+  store(kernel: CachedKernel): void {
+    const { buildId, noteOffset, textStart, version, symbols } = kernel;
+    if (buildId === undefined || noteOffset === undefined || symbols.length === 0) return;
+    const moving = symbols.map(({ address }) => address >= textStart);
+    const content = JSON.stringify({
+      format: 1,
+      version,
+      names: symbols.map(({ name }) => name).join('\n'),
+      offsets: symbols.map(({ address }, n) => Number(moving[n] ? address - textStart : address)),
+      absolute: moving.flatMap((moves, n) => (moves ? [] : [n])),
+      entries: symbols.map(({ entry }) => entry),
+    });
+    const path = join(this.directory, `${buildId}-${noteOffset.toString(16)}.json`);
+    try {
+      mkdirSync(this.directory, { recursive: true, mode: 0o700 });
+      const temporary = `${path}.${process.pid}`;
+      writeFileSync(temporary, content, { mode: 0o600 });
+      renameSync(temporary, path);
+    } catch {
+      return;
+    }
+  }
+
+  #files(): { file: string; buildId: string; noteOffset: number }[] {
+    let names: string[];
+    try {
+      names = readdirSync(this.directory);
+    } catch {
+      return [];
+    }
+    return names
+      .flatMap((file) => {
+        const [, buildId, offset] = /^([0-9a-f]{40})-([0-9a-f]{1,8})\.json$/.exec(file) ?? [];
+        if (buildId === undefined || offset === undefined) return [];
+        return [{ file, buildId, noteOffset: parseInt(offset, 16) }];
+      })
+      .slice(0, mostFiles);
+  }
+
+  #load(file: string, textStart: bigint): Omit<CachedKernel, 'buildId' | 'noteOffset'> | undefined {
+    try {
+      const content: unknown = JSON.parse(readFileSync(join(this.directory, file), 'utf8'));
+      const { version, names, offsets, absolute, entries } = fileShape.parse(content);
+      const fixed = new Set(absolute);
+      const symbols = names.split('\n').map((name, n) => {
+        const offset = BigInt(offsets[n] ?? 0);
+        const address = fixed.has(n) ? offset : textStart + offset;
+        return { name, address, entry: entries[n] ?? 0 };
+      });
+      return { version, textStart, symbols };
+    } catch {
+      return undefined;
+    }
+  }
+}
+
+/** Whether the guest's table has these symbols: a sample over its whole length is compared. */
+function agrees(symbols: ExportedSymbol[], textStart: bigint, tables: PageTables): boolean {
+  const step = Math.max(1, Math.floor(symbols.length / sampleSize));
+  return symbols.every(
+    (symbol, n) => (n % step !== 0 && n !== symbols.length - 1) || isAt(symbol, textStart, tables),
+  );
+}
+
+function isAt({ name, address, entry }: ExportedSymbol, textStart: bigint, tables: PageTables) {
+  const at = textStart + BigInt(entry);
+  const words = tables.read(at, entryLength);
+  if (words === undefined) return false;
+  const view = new DataView(words.buffer);
+  const value = BigInt.asUintN(64, at + BigInt(view.getInt32(0, true)));
+  const nameAt = BigInt.asUintN(64, at + 4n + BigInt(view.getInt32(4, true)));
+  const expected = Buffer.from(`${name}\0`, 'latin1');
+  const bytes = tables.read(nameAt, expected.length);
+  return value === address && bytes !== undefined && expected.equals(bytes);
+}

@@ -1,0 +1,114 @@
+import type { MemoryArea } from './procfs.js';
+
+/** Where a stretch of the hypervisor's memory is in the guest. */
+export interface Placement {
+  guestAddress: number;
+  userAddress: number;
+  size: number;
+}
+
+const MiB = 2 ** 20;
+const fourGiB = 2 ** 32;
+
+/** Guests have more memory than this, and hypervisors few other things as large. */
+const leastMemory = 16 * MiB;
+
+/** Second and later areas are guest memory only if they are at least so large: allocators' arenas are smaller. */
+const leastFurther = 128 * MiB;
+const mostAreas = 16;
+
+/** Stretches that a process can write, neighbours of the same kind joined (advice to the kernel splits them), the largest first. */
+export function writableStretches(areas: readonly MemoryArea[]): MemoryArea[] {
+  const joined: MemoryArea[] = [];
+  for (const area of areas) {
+    if (!area.permissions.startsWith('rw') || area.path.startsWith('[')) continue;
+    const last = joined.at(-1);
+    if (last && follows(last, area)) last.size += area.size;
+    else joined.push({ ...area });
+  }
+  return joined.sort((a, b) => b.size - a.size);
+}
+
+function follows(last: MemoryArea, area: MemoryArea): boolean {
+  return (
+    last.start + last.size === area.start &&
+    last.permissions === area.permissions &&
+    last.file === area.file &&
+    last.path === area.path &&
+    (area.file === undefined || last.fileOffset + last.size === area.fileOffset)
+  );
+}
+
+/**
+ * How the guest's memory can lie, the likeliest first. procfs does not tell where KVM has put it, but there
+ * are few ways: from 0 on, with what does not fit below a hole under 4 GiB going on above 4 GiB.
+ * Which one it is shows in the guest's page tables (memory-probe.ts). Empty if nothing is large enough.
+ */
+export function possibleLayouts(
+  areas: readonly MemoryArea[],
+  lowMemoryEnds: readonly number[],
+): Placement[][] {
+  const stretches = writableStretches(areas).filter(({ size }) => size >= leastMemory);
+  const largest = stretches[0];
+  if (largest === undefined) return [];
+  const further = stretches
+    .slice(1, mostAreas)
+    .filter(
+      (area) =>
+        area.size >= leastFurther && (area.file === undefined) === (largest.file === undefined),
+    );
+  const layouts: Placement[][] = [];
+  for (const order of orders(largest, further)) {
+    const total = order.reduce((sum, { size }) => sum + size, 0);
+    for (const end of lowMemoryEnds) if (total > end) layouts.push(split(order, end));
+    layouts.push(split(order, Infinity));
+  }
+  if (further.length > 0) layouts.push(...asMapped([largest, ...further]));
+  return layouts.filter((layout, n) => n === layouts.findIndex((other) => same(layout, other)));
+}
+
+/** Orders in which stretches can follow each other in the guest. */
+function orders(largest: MemoryArea, further: MemoryArea[]): MemoryArea[][] {
+  if (further.length === 0) return [[largest]];
+  const ascending = [largest, ...further].sort((a, b) => a.start - b.start);
+  const byFile = [largest, ...further].sort((a, b) => a.fileOffset - b.fileOffset);
+  // The kernel maps downwards: what was made first is highest.
+  return [[largest], [...ascending].reverse(), ascending, byFile];
+}
+
+/** Stretches one after the other from 0 on, and from 4 GiB on what does not fit below `lowEnd`. */
+function split(stretches: readonly MemoryArea[], lowEnd: number): Placement[] {
+  const placements: Placement[] = [];
+  let at = 0;
+  for (const { start, size } of stretches) {
+    const low = Math.max(0, Math.min(size, lowEnd - at));
+    if (low > 0) placements.push({ guestAddress: at, userAddress: start, size: low });
+    if (low > 0) at += low;
+    if (low === size) continue;
+    at = Math.max(at, fourGiB);
+    placements.push({ guestAddress: at, userAddress: start + low, size: size - low });
+    at += size - low;
+    lowEnd = 0;
+  }
+  return placements;
+}
+
+/** Two stretches as far apart in the guest as in the hypervisor, which mapped them as one with a hole. */
+function asMapped(stretches: readonly MemoryArea[]): Placement[][] {
+  const ascending = [...stretches].sort((a, b) => a.start - b.start);
+  return ascending.flatMap((first, n) => {
+    const second = ascending[n + 1];
+    if (second === undefined || second.start - first.start !== fourGiB) return [];
+    return [
+      [first, second].map(({ start, size }) => ({
+        guestAddress: start - first.start,
+        userAddress: start,
+        size,
+      })),
+    ];
+  });
+}
+
+function same(one: Placement[], other: Placement[]): boolean {
+  return JSON.stringify(one) === JSON.stringify(other);
+}

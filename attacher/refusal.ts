@@ -1,0 +1,28 @@
+import { DebloatError, type DebloatErrorOptions } from '../analyzer/errors.js';
+
+/** Why a virtual machine cannot be looked into or attached to; for programs, where the message is for people. */
+export type RefusalReason =
+  | 'not-found'
+  | 'privilege'
+  | 'not-a-vm'
+  | 'confidential'
+  | 'paused'
+  | 'registers'
+  | 'mode'
+  | 'no-linux'
+  | 'too-old'
+  | 'page-tables'
+  | 'symbol-missing';
+
+/** A virtual machine that nothing was done to, and the reason. */
+export class Refusal extends DebloatError {
+  override readonly name = 'Refusal';
+
+  constructor(
+    readonly reason: RefusalReason,
+    message: string,
+    options: DebloatErrorOptions = {},
+  ) {
+    super(message, options);
+  }
+}
