@@ -1,5 +1,5 @@
 import { readlinkSync } from 'node:fs';
-import { descriptor } from './integers.js';
+import { descriptor, integer } from './integers.js';
 import { bind, bindRaw } from './libc.js';
 import { Mapping } from './mapping.js';
 
@@ -7,10 +7,13 @@ const close = bind('close', 'int close(int)');
 const eventfd = bind('eventfd', 'int eventfd(uint, int)');
 const rawWrite = bindRaw('int64 write(int, uint64, uint64)');
 
+const rawRead = bindRaw('int64 read(int, uint64, uint64)');
+
 const EFD_CLOEXEC = 0x80000;
 const EFD_NONBLOCK = 0x800;
 
 let one: Mapping | undefined;
+let word: Mapping | undefined;
 
 /** A new eventfd(2) with count 0. */
 export function createEvent(): number {
@@ -24,6 +27,19 @@ export function signalEvent(fd: number): void {
     one.viewAt(0).setBigUint64(0, 1n, true);
   }
   rawWrite(descriptor(fd), one.address, 8);
+}
+
+/** Set an eventfd that does not block back to 0; what it had counted. */
+export function readEvent(fd: number): bigint {
+  word ??= Mapping.anonymous(8);
+  return rawRead(descriptor(fd), word.address, 8) === 8 ? word.viewAt(0).getBigUint64(0, true) : 0n;
+}
+
+/** Add `count` to an eventfd. */
+export function writeEvent(fd: number, count: number): void {
+  word ??= Mapping.anonymous(8);
+  word.viewAt(0).setBigUint64(0, BigInt(integer('count', count, 1, 0xffffffff)), true);
+  rawWrite(descriptor(fd), word.address, 8);
 }
 
 /** Whether `fd` is an eventfd: only such a one can be trusted never to block a write. */

@@ -1,0 +1,94 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { DebloatError } from '../../analyzer/errors.js';
+import { sharesTable } from './address-space.js';
+import { VcpuCalls, type VcpuState } from './kvm/vcpu-calls.js';
+import type { HijackTarget } from './target.js';
+
+const RFLAGS_IF = 0x200n;
+const EFER_LMA = 0x400n;
+
+/** How long to look for a good moment, in milliseconds. */
+const patience = 15_000;
+
+export interface Entrance {
+  /** Where to send a processor; the stage returns to where it was. */
+  entry: bigint;
+  /** Guest-physical address of the page-table entry that maps the stage. */
+  entryAddress: number;
+  /** Tell the stage where the processor was. */
+  setResume: (rip: bigint, flags: bigint) => void;
+  onStep: (step: string) => void;
+}
+
+/**
+ * Send one processor of the guest through the stage, at a moment when a hardware interrupt could have
+ * come in the kernel too: in HLT, or in kernel code with interrupts enabled. Otherwise let it run on
+ * and try again. Resolves with how many tries it took; throws DebloatError when there was none.
+ */
+export async function enterStage(target: HijackTarget, entrance: Entrance): Promise<number> {
+  const end = performance.now() + patience;
+  let running = false;
+  for (let tries = 1; ; tries++) {
+    for (const vcpu of target.vcpus) {
+      const sent = target.tryStopped(vcpu, (thread) => {
+        const calls = new VcpuCalls(thread, vcpu.fd);
+        const state = calls.state();
+        if (!isInterruptible(state) || !sharesTable(target.memory, state, entrance.entryAddress)) {
+          return false;
+        }
+        entrance.setResume(state.rip, state.rflags);
+        entrance.onStep('send a processor into the stage');
+        calls.sendTo(state, entrance.entry, state.rflags & ~RFLAGS_IF);
+        return true;
+      });
+      if (sent?.result === true) return tries;
+      running ||= sent !== undefined;
+    }
+    if (performance.now() > end) {
+      throw new DebloatError(
+        running
+          ? 'No processor of the guest was ever in its kernel with interrupts enabled.'
+          : `No processor of the virtual machine ${target.pid} is running.`,
+        {
+          hint: running
+            ? 'all of them are busy in programs: try again, or when the guest is less busy'
+            : 'it is paused, or on its way elsewhere: let it go on, and try again',
+        },
+      );
+    }
+    // Not in step with the guest's timer: else the same moment of its work would be seen again and again.
+    await sleep(1 + Math.random() * 4);
+  }
+}
+
+function isInterruptible(state: VcpuState): boolean {
+  return (
+    (state.halted || state.runnable) &&
+    state.level === 0 &&
+    (state.rflags & RFLAGS_IF) !== 0n &&
+    (state.efer & EFER_LMA) !== 0n &&
+    !state.eventUnderWay
+  );
+}
+
+/** Whether any processor is at an address from `start` up to `end`. Each is stopped for a look. */
+export async function isAnyoneInside(
+  target: HijackTarget,
+  start: bigint,
+  end: bigint,
+): Promise<boolean> {
+  const limit = performance.now() + patience;
+  for (const vcpu of target.vcpus) {
+    for (;;) {
+      const look = target.tryStopped(vcpu, (thread) => new VcpuCalls(thread, vcpu.fd).state());
+      if (look) {
+        if (look.result.rip >= start && look.result.rip < end) return true;
+        break;
+      }
+      // A processor that does not run cannot leave, either.
+      if (performance.now() > limit) return true;
+      await sleep(2);
+    }
+  }
+  return false;
+}

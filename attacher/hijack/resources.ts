@@ -1,0 +1,260 @@
+import { ftruncateSync, readFileSync } from 'node:fs';
+import { DebloatError } from '../../analyzer/errors.js';
+import { readEvent, writeEvent } from '../../native/linux/event.js';
+import { failedWith } from '../../native/linux/system-error.js';
+import { sealAgainstShrinking } from '../../native/linux/memory-file.js';
+import { pageSize, windowAddress, type ArenaLayout } from './arena.js';
+import { ArenaFile } from './arena-file.js';
+import { arenaName, eventMark } from './hypervisor-files.js';
+import type { AttachRecord } from './journal.js';
+import { VmCalls } from './kvm/vm-calls.js';
+import type { StoppedThread } from './inject/stopped-thread.js';
+import { closeIn, createEventIn, createMemoryFileIn, mapIn } from './system-calls.js';
+import type { HijackTarget } from './target.js';
+
+/** Registers whose writes ring: QueueNotify, InterruptACK, Status (VIRTIO 1.2, 4.2.4). */
+export const doorbellOffsets = { notify: 0x50, acknowledge: 0x64, status: 0x70 };
+export const doorbells = ['notify', 'acknowledge', 'status'] as const;
+const eventNames = [...doorbells, 'interrupt'] as const;
+
+export type EventName = (typeof eventNames)[number];
+
+/** What has been put into a hypervisor, and our hands on it. */
+export interface Resources {
+  file: ArenaFile;
+  record: AttachRecord;
+  /** Our duplicates of the events. */
+  events: Record<EventName, number>;
+}
+
+export interface ResourcesRequest {
+  id: string;
+  owner: AttachRecord['owner'];
+  image: string;
+  layout: ArenaLayout;
+  /** Where the arena may lie in guest-physical memory, in the order to be tried. */
+  guestAddresses: number[];
+  virtualAddress: bigint;
+  /** Slots and lines that other sessions have. */
+  takenSlots: number[];
+  /** Interrupt lines that may be used, in the order of preference; none: poll. */
+  lines: number[];
+  deviceId: number;
+  /** Told of each step before it is taken. */
+  onStep: (step: string) => void;
+}
+
+/** Fields of a new record that are known only when the stage is linked for its place. */
+const unknown = { control: 0, entry: '0', guest: 'untouched' as const };
+
+/** Make an arena's file in the hypervisor, ours too. The first step: there is no journal before it. */
+export function createArena(
+  target: HijackTarget,
+  thread: StoppedThread,
+  request: ResourcesRequest,
+): { file: ArenaFile; record: AttachRecord } {
+  const { id, owner, image, layout, virtualAddress, deviceId } = request;
+  request.onStep('create the shared memory');
+  const remote = createMemoryFileIn(thread, arenaName(id));
+  request.onStep('size the shared memory');
+  const fd = target.take(remote);
+  ftruncateSync(fd, layout.fileSize);
+  // Nobody can make our mapping, or the guest's, end in a bus error.
+  sealAgainstShrinking(fd);
+  const file = new ArenaFile(fd, layout.fileSize);
+  const record: AttachRecord = {
+    ...{ version: 1, id, owner, image, deviceId, ...unknown },
+    ramPages: layout.ramPages,
+    guestAddress: 0,
+    virtualAddress: virtualAddress.toString(16),
+    userAddress: 0,
+  };
+  file.journal.write(record);
+  request.onStep('map the shared memory');
+  record.userAddress = mapIn(thread, remote, layout.fileSize);
+  file.journal.write(record);
+  return { file, record };
+}
+
+/** Make the events, known by a mark until the journal has their numbers. */
+export function createEvents(
+  target: HijackTarget,
+  thread: StoppedThread,
+  { file, record }: { file: ArenaFile; record: AttachRecord },
+  onStep: (step: string) => void,
+): Record<EventName, number> {
+  const mark = eventMark(record.id);
+  const remote = { notify: 0, acknowledge: 0, status: 0, interrupt: 0 };
+  for (const name of eventNames) {
+    onStep(`create the event "${name}"`);
+    remote[name] = createEventIn(thread, mark);
+  }
+  onStep('note the events');
+  record.events = remote;
+  file.journal.write(record);
+  const local = { notify: 0, acknowledge: 0, status: 0, interrupt: 0 };
+  for (const name of eventNames) readEvent((local[name] = target.take(remote[name])));
+  return local;
+}
+
+/** Give the guest the memory and the registers, their doorbells and the interrupt. */
+export function plugIn(
+  target: HijackTarget,
+  thread: StoppedThread,
+  { file, record }: Resources,
+  request: ResourcesRequest,
+): void {
+  const { layout, onStep } = request;
+  const calls = new VmCalls(thread, target.vmFd);
+  const { events } = record;
+  if (events === undefined) throw new RangeError('the events come first');
+  addMemory(calls, file, record, request);
+  const window = windowAddress(layout, {
+    guestAddress: record.guestAddress,
+    virtualAddress: request.virtualAddress,
+  });
+  for (const name of doorbells) {
+    onStep(`add the doorbell "${name}"`);
+    calls.setDoorbell(window + doorbellOffsets[name], events[name], 'assign');
+  }
+  for (const line of request.lines) {
+    onStep(`add the interrupt line ${line}`);
+    record.gsi = line;
+    file.journal.write(record);
+    try {
+      calls.setInterrupt(line, events.interrupt, 'assign');
+      return;
+    } catch (error) {
+      if (!failedWith(error, 'EINVAL', 'EBUSY', 'ENOENT')) throw error;
+      delete record.gsi;
+      file.journal.write(record);
+    }
+  }
+}
+
+function addMemory(
+  calls: VmCalls,
+  file: ArenaFile,
+  record: AttachRecord,
+  request: ResourcesRequest,
+): void {
+  const { layout, onStep, takenSlots } = request;
+  // Hypervisors number their slots from 0 upwards; ours are the last.
+  const free: number[] = [];
+  for (let slot = calls.memorySlots() - 1; free.length < 2 && slot >= 0; slot--) {
+    if (!takenSlots.includes(slot)) free.push(slot);
+  }
+  const [ram, passive] = free;
+  if (ram === undefined || passive === undefined) throw noRoom();
+  record.slots = { ram, passive };
+  const { userAddress } = record;
+  for (const guestAddress of request.guestAddresses) {
+    onStep(`add the memory at 0x${guestAddress.toString(16)}`);
+    record.guestAddress = guestAddress;
+    file.journal.write(record);
+    try {
+      calls.setMemorySlot({
+        ...{ slot: ram, guestAddress, readOnly: false },
+        size: layout.ramPages * pageSize,
+        userAddress: userAddress + layout.ram,
+      });
+    } catch (error) {
+      if (failedWith(error, 'EEXIST')) continue;
+      throw error;
+    }
+    onStep('add the registers');
+    calls.setMemorySlot({
+      ...{ slot: passive, readOnly: true, size: pageSize },
+      guestAddress: guestAddress + layout.ramPages * pageSize,
+      userAddress: userAddress + layout.passivePage,
+    });
+    return;
+  }
+  throw noRoom();
+}
+
+function noRoom(): DebloatError {
+  return new DebloatError('The virtual machine has no room for more memory.', {
+    hint: 'end other sessions on it: debloat detach --all',
+  });
+}
+
+/** Take everything out of the VM again, as far as it is there, and out of the hypervisor. */
+export function withdraw(
+  target: HijackTarget,
+  thread: StoppedThread,
+  { file, record }: { file: ArenaFile; record: AttachRecord },
+  onStep: (step: string) => void,
+): void {
+  unplug(new VmCalls(thread, target.vmFd), record, onStep);
+  closeEvents(target, thread, { file, record }, onStep);
+}
+
+/** Errors of taking away what is not there. */
+function unlessAbsent(act: () => void): void {
+  try {
+    act();
+  } catch (error) {
+    if (!failedWith(error, 'ENOENT', 'EINVAL')) throw error;
+  }
+}
+
+function unplug(calls: VmCalls, record: AttachRecord, onStep: (step: string) => void): void {
+  const { events, gsi, slots, guestAddress, ramPages, userAddress } = record;
+  if (events && gsi !== undefined) {
+    onStep('take the interrupt line away');
+    unlessAbsent(() => calls.setInterrupt(gsi, events.interrupt, 'deassign'));
+  }
+  if (slots === undefined) return;
+  const passive = guestAddress + ramPages * pageSize;
+  if (events) {
+    for (const name of doorbells) {
+      onStep(`take the doorbell "${name}" away`);
+      const address = passive - 0x50 + doorbellOffsets[name];
+      unlessAbsent(() => calls.setDoorbell(address, events[name], 'deassign'));
+    }
+  }
+  for (const [slot, address] of [
+    [slots.passive, passive],
+    [slots.ram, guestAddress],
+  ] as const) {
+    onStep(`take the memory slot ${slot} away`);
+    unlessAbsent(() =>
+      calls.setMemorySlot({ slot, guestAddress: address, size: 0, userAddress, readOnly: false }),
+    );
+  }
+}
+
+function closeEvents(
+  target: HijackTarget,
+  thread: StoppedThread,
+  { file, record }: { file: ArenaFile; record: AttachRecord },
+  onStep: (step: string) => void,
+): void {
+  if (record.events === undefined) return;
+  const numbers = Object.values(record.events);
+  onStep('mark the events');
+  // From here on they are known by their mark again: the numbers may soon be somebody else's.
+  for (const fd of numbers) {
+    const own = target.take(fd);
+    readEvent(own);
+    writeEvent(own, eventMark(record.id));
+  }
+  delete record.events;
+  file.journal.write(record);
+  for (const fd of numbers) {
+    onStep(`close the event ${fd}`);
+    closeIn(thread, fd);
+  }
+}
+
+/** When a process started: with its number, what tells it from a later one (proc(5), stat field 22). */
+export function startTimeOf(pid: number): string | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
+  } catch (error) {
+    if (failedWith(error, 'ENOENT', 'ESRCH')) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,89 @@
+import { openProcess, takeDescriptor } from '../../native/linux/process-memory.js';
+import { closeDescriptor } from '../../native/linux/event.js';
+import { readMemoryMap } from '../../native/linux/memory-map.js';
+import { RemoteMemory } from '../../native/linux/remote-memory.js';
+import { readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { DebloatError } from '../../analyzer/errors.js';
+import type { PhysicalMemory } from '../guest/memory/physical-memory.js';
+import { findGadgets } from './inject/gadgets.js';
+import { StoppedThread, type Injection } from './inject/stopped-thread.js';
+
+export interface VcpuThread {
+  /** Descriptor of the vCPU in the hypervisor. */
+  fd: number;
+  tid: number;
+}
+
+/** How long to try to find a vCPU running, in milliseconds. */
+const patience = 5000;
+
+/** A virtual machine as a hijack sees it: its process, in which system calls can be made. */
+export class HijackTarget implements Disposable {
+  /** All the time that threads of the hypervisor stood for us, in milliseconds. */
+  stopped = 0;
+  readonly #injection: Injection;
+  readonly #pidfd: number;
+
+  /** Throws DebloatError where calls cannot be made in the process. */
+  constructor(
+    readonly pid: number,
+    readonly vmFd: number,
+    readonly vcpus: readonly VcpuThread[],
+    readonly memory: PhysicalMemory,
+  ) {
+    const remote = new RemoteMemory(pid);
+    const gadgets = findGadgets(readMemoryMap(pid), (at, length) => remote.read(at, length));
+    if (gadgets === undefined) {
+      remote.close();
+      throw new DebloatError(`No system call can be made in process ${pid}: its code has none.`);
+    }
+    this.#injection = { pid, memory: remote, gadgets, filtered: hasSeccompFilter(pid, vcpus) };
+    this.#pidfd = openProcess(pid);
+  }
+
+  /** Our duplicate of a descriptor of the hypervisor's (pidfd_getfd(2)). */
+  take(fd: number): number {
+    return takeDescriptor(this.#pidfd, fd);
+  }
+
+  /** Stop this vCPU if it is running just now, do something with it, and let it go on. */
+  tryStopped<T>(vcpu: VcpuThread, act: (thread: StoppedThread) => T): { result: T } | undefined {
+    const thread = StoppedThread.stop(this.#injection, vcpu.tid, vcpu.fd);
+    if (thread === undefined) return undefined;
+    try {
+      return { result: act(thread) };
+    } finally {
+      this.stopped += thread.resume();
+    }
+  }
+
+  /** The same with whichever vCPU is running. Throws DebloatError if none is for some seconds. */
+  async whileStopped<T>(act: (thread: StoppedThread) => T): Promise<T> {
+    const end = performance.now() + patience;
+    for (;;) {
+      for (const vcpu of this.vcpus) {
+        const done = this.tryStopped(vcpu, act);
+        if (done) return done.result;
+      }
+      if (performance.now() > end) {
+        throw new DebloatError(`No processor of the virtual machine ${this.pid} is running.`, {
+          hint: 'it is paused, or on its way elsewhere: let it go on, and try again',
+        });
+      }
+      await sleep(2);
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#injection.memory.close();
+    closeDescriptor(this.#pidfd);
+  }
+}
+
+/** Whether any of the threads has seccomp filters (proc(5), field Seccomp: 2). */
+function hasSeccompFilter(pid: number, vcpus: readonly VcpuThread[]): boolean {
+  return vcpus.some(({ tid }) =>
+    /^Seccomp:\s*2$/m.test(readFileSync(`/proc/${pid}/task/${tid}/status`, 'utf8')),
+  );
+}
