@@ -5,11 +5,12 @@ import { MappedRegion } from '../guest/memory/mapped-region.js';
 import { ProcessMemory, type RegionAccess } from '../guest/memory/process-memory.js';
 import type { PagingRegisters } from '../guest/page-tables.js';
 import { closeDescriptor } from '../../native/linux/event.js';
+import type { MemoryArea } from '../../native/linux/memory-map.js';
 import { openProcess, takeDescriptor } from '../../native/linux/process-memory.js';
 import { failedWith } from '../../native/linux/system-error.js';
 import type { Placement } from './layout.js';
 import { directlyMapped } from './memory-probe.js';
-import { fileIdentity, type MemoryArea, type OpenFile } from './procfs.js';
+import { fileIdentity, type OpenFile } from './procfs.js';
 
 /** What of a hypervisor process must be known to reach its guest's memory. */
 export interface MemoryOwner {
@@ -65,10 +66,10 @@ function mostMapped(
 /** The best way to the bytes of a stretch: mapped where shared, else copied, else through a file of procfs. */
 export function reach(owner: MemoryOwner, { userAddress, size }: Placement): RegionAccess {
   const area = owner.areas.find(
-    ({ start, size: length }) => userAddress >= start && userAddress < start + length,
+    ({ start, end }) => userAddress >= start && userAddress + size <= end,
   );
-  if (area?.permissions.endsWith('s') && area.file !== undefined) {
-    const mapped = map(owner, area, area.fileOffset + (userAddress - area.start), size);
+  if (area?.shared && area.inode !== 0) {
+    const mapped = map(owner, area, area.offset + (userAddress - area.start), size);
     if (mapped) return mapped;
   }
   const copied = new CopiedRegion(owner.pid, userAddress);
@@ -90,10 +91,11 @@ function map(
 ): MappedRegion | undefined {
   return (
     attempt(() => {
-      const file = owner.files.find(
-        ({ fd, target }) =>
-          target.startsWith('/') && fileIdentity(`/proc/${owner.pid}/fd/${fd}`) === area.file,
-      );
+      const file = owner.files.find(({ fd, target }) => {
+        if (!target.startsWith('/')) return false;
+        const identity = fileIdentity(`/proc/${owner.pid}/fd/${fd}`);
+        return identity?.inode === area.inode && identity.device === area.device;
+      });
       if (file === undefined) return undefined;
       const pidfd = openProcess(owner.pid);
       try {
@@ -109,7 +111,7 @@ function map(
     }) ??
     attempt(() => {
       // Its owner has closed the descriptor: the mapping itself can be opened (needs CAP_SYS_ADMIN).
-      const range = [area.start, area.start + area.size].map((at) => at.toString(16)).join('-');
+      const range = [area.start, area.end].map((at) => at.toString(16)).join('-');
       const fd = openSync(`/proc/${owner.pid}/map_files/${range}`, 'r+');
       try {
         return new MappedRegion(fd, offset, size);

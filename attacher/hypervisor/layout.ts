@@ -1,4 +1,4 @@
-import type { MemoryArea } from './procfs.js';
+import type { MemoryArea } from '../../native/linux/memory-map.js';
 
 /** Where a stretch of the hypervisor's memory is in the guest. */
 export interface Placement {
@@ -17,25 +17,34 @@ const leastMemory = 16 * MiB;
 const leastFurther = 128 * MiB;
 const mostAreas = 16;
 
+/** What a process can write, in one piece. */
+interface Stretch {
+  start: number;
+  size: number;
+  area: MemoryArea;
+}
+
 /** Stretches that a process can write, neighbours of the same kind joined (advice to the kernel splits them), the largest first. */
-export function writableStretches(areas: readonly MemoryArea[]): MemoryArea[] {
-  const joined: MemoryArea[] = [];
+function writableStretches(areas: readonly MemoryArea[]): Stretch[] {
+  const joined: Stretch[] = [];
   for (const area of areas) {
-    if (!area.permissions.startsWith('rw') || area.path.startsWith('[')) continue;
+    if (!area.readable || !area.writable || area.name.startsWith('[')) continue;
     const last = joined.at(-1);
-    if (last && follows(last, area)) last.size += area.size;
-    else joined.push({ ...area });
+    if (last && follows(last, area)) last.size += area.end - area.start;
+    else joined.push({ start: area.start, size: area.end - area.start, area });
   }
   return joined.sort((a, b) => b.size - a.size);
 }
 
-function follows(last: MemoryArea, area: MemoryArea): boolean {
+function follows({ start, size, area }: Stretch, next: MemoryArea): boolean {
   return (
-    last.start + last.size === area.start &&
-    last.permissions === area.permissions &&
-    last.file === area.file &&
-    last.path === area.path &&
-    (area.file === undefined || last.fileOffset + last.size === area.fileOffset)
+    start + size === next.start &&
+    area.shared === next.shared &&
+    area.executable === next.executable &&
+    area.device === next.device &&
+    area.inode === next.inode &&
+    area.name === next.name &&
+    (area.inode === 0 || area.offset + size === next.offset)
   );
 }
 
@@ -54,8 +63,7 @@ export function possibleLayouts(
   const further = stretches
     .slice(1, mostAreas)
     .filter(
-      (area) =>
-        area.size >= leastFurther && (area.file === undefined) === (largest.file === undefined),
+      ({ size, area }) => size >= leastFurther && (area.inode === 0) === (largest.area.inode === 0),
     );
   const layouts: Placement[][] = [];
   for (const order of orders(largest, further)) {
@@ -68,16 +76,16 @@ export function possibleLayouts(
 }
 
 /** Orders in which stretches can follow each other in the guest. */
-function orders(largest: MemoryArea, further: MemoryArea[]): MemoryArea[][] {
+function orders(largest: Stretch, further: Stretch[]): Stretch[][] {
   if (further.length === 0) return [[largest]];
   const ascending = [largest, ...further].sort((a, b) => a.start - b.start);
-  const byFile = [largest, ...further].sort((a, b) => a.fileOffset - b.fileOffset);
+  const byFile = [largest, ...further].sort((a, b) => a.area.offset - b.area.offset);
   // The kernel maps downwards: what was made first is highest.
   return [[largest], [...ascending].reverse(), ascending, byFile];
 }
 
 /** Stretches one after the other from 0 on, and from 4 GiB on what does not fit below `lowEnd`. */
-function split(stretches: readonly MemoryArea[], lowEnd: number): Placement[] {
+function split(stretches: readonly Stretch[], lowEnd: number): Placement[] {
   const placements: Placement[] = [];
   let at = 0;
   for (const { start, size } of stretches) {
@@ -94,7 +102,7 @@ function split(stretches: readonly MemoryArea[], lowEnd: number): Placement[] {
 }
 
 /** Two stretches as far apart in the guest as in the hypervisor, which mapped them as one with a hole. */
-function asMapped(stretches: readonly MemoryArea[]): Placement[][] {
+function asMapped(stretches: readonly Stretch[]): Placement[][] {
   const ascending = [...stretches].sort((a, b) => a.start - b.start);
   return ascending.flatMap((first, n) => {
     const second = ascending[n + 1];

@@ -7,18 +7,6 @@ export interface OpenFile {
   target: string;
 }
 
-/** A line of /proc/PID/maps. */
-export interface MemoryArea {
-  start: number;
-  size: number;
-  /** "rw-s" and the like. */
-  permissions: string;
-  /** Offset in the file that is mapped, and which it is: "major:minor:inode"; inode 0 is no file. */
-  fileOffset: number;
-  file: string | undefined;
-  path: string;
-}
-
 /** What a thread is doing. */
 export interface ThreadState {
   tid: number;
@@ -65,37 +53,15 @@ export function openFiles(pid: number): OpenFile[] {
     .sort((a, b) => a.fd - b.fd);
 }
 
-/** What a process has mapped, in ascending order. */
-export function memoryAreas(pid: number): MemoryArea[] {
-  return parseMemoryAreas(readFileSync(`/proc/${pid}/maps`, 'utf8'));
-}
-
-export function parseMemoryAreas(maps: string): MemoryArea[] {
-  const line = /^([0-9a-f]+)-([0-9a-f]+) (\S{4}) ([0-9a-f]+) ([0-9a-f]+:[0-9a-f]+) (\d+) *(.*)$/gm;
-  return [...maps.matchAll(line)].map(
-    ([, from = '', to = '', permissions = '', offset = '', device = '', inode = '', path = '']) => {
-      const start = parseInt(from, 16);
-      return {
-        start,
-        size: parseInt(to, 16) - start,
-        permissions,
-        fileOffset: parseInt(offset, 16),
-        file: inode === '0' ? undefined : `${device}:${inode}`,
-        path,
-      };
-    },
-  );
-}
-
-/** The same name for an open file as `MemoryArea.file` has. */
-export function fileIdentity(path: string): string | undefined {
+/** The device and inode of an open file, as /proc/PID/maps writes them. */
+export function fileIdentity(path: string): { device: string; inode: number } | undefined {
   return orElse(undefined, () => {
     const { dev, ino } = statSync(path);
     // Linux' encoding of device numbers for user space (include/linux/kdev_t.h: new_encode_dev).
     const major = (dev >> 8) & 0xfff;
     const minor = (dev & 0xff) | ((dev >> 12) & 0xfff00);
     const hex = (value: number) => value.toString(16).padStart(2, '0');
-    return `${hex(major)}:${hex(minor)}:${ino}`;
+    return { device: `${hex(major)}:${hex(minor)}`, inode: ino };
   });
 }
 

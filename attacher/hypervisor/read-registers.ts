@@ -3,8 +3,8 @@ import { closeDescriptor } from '../../native/linux/event.js';
 import { Mapping, pageSize } from '../../native/linux/mapping.js';
 import { openProcess, takeDescriptor } from '../../native/linux/process-memory.js';
 import { failedWith } from '../../native/linux/system-error.js';
-import { pauseThread } from '../../native/linux/thread-pause.js';
 import { signalThread, sleepFor } from '../../native/linux/thread-signal.js';
+import { TracedThread } from '../../native/linux/traced-thread.js';
 import {
   arePlausible,
   areStored,
@@ -77,55 +77,80 @@ export class VcpuPage {
    */
   registers(tid: number, signal: number | undefined): { registers: Registers; kick: Kick } {
     for (let attempt = 0; attempt < attempts; attempt++) {
-      this.arm();
-      try {
-        const kick = this.#wait(patience.none)
-          ? 'none'
-          : signal !== undefined && this.#bySignal(tid, signal)
-            ? 'signal'
-            : this.#byPtrace(tid);
-        if (kick === undefined) continue;
-        const registers = this.#settled();
-        if (registers) return { registers, kick };
-      } finally {
-        this.disarm();
-      }
+      const read = this.#isInUse ? this.#whileStopped(tid) : this.#afterKick(tid, signal);
+      if (read) return read;
     }
     throw new Refusal('registers', 'the registers of a virtual processor could not be read', {
-      hint: 'its thread does not leave the guest when asked to; is the virtual machine paused?',
+      hint: 'its thread does not leave the guest when asked to',
     });
+  }
+
+  /**
+   * Have thread `tid` leave the guest, until `done`: wait for it to do so by itself, then send `signal`,
+   * then stop it for a moment. Undefined if it was not in the guest.
+   */
+  kick(tid: number, signal: number | undefined, done: () => boolean): Kick | undefined {
+    if (waitFor(done, patience.none)) return 'none';
+    if (signal !== undefined && this.#signal(tid, signal) && waitFor(done, patience.signal)) {
+      return 'signal';
+    }
+    return this.#stopped(tid, done) ? 'ptrace' : undefined;
   }
 
   close(): void {
     this.#mapping.close();
   }
 
-  #bySignal(tid: number, signal: number): boolean {
+  /** Whether the hypervisor has registers stored here for itself: what it finds must not be ours then. */
+  get #isInUse(): boolean {
+    const { view } = this;
+    return (
+      view.getBigUint64(KvmRun.validRegisters, true) !== 0n ||
+      view.getBigUint64(KvmRun.dirtyRegisters, true) !== 0n
+    );
+  }
+
+  #afterKick(tid: number, signal: number | undefined) {
+    this.arm();
+    let kick: Kick | undefined;
+    try {
+      kick = this.kick(tid, signal, () => this.stored);
+    } finally {
+      this.disarm();
+    }
+    const registers = kick && this.#settled();
+    return kick && registers && { registers, kick };
+  }
+
+  /** Registers that the hypervisor asked for: a thread that was stopped in the guest has stored them just before. */
+  #whileStopped(tid: number) {
+    const asked = this.view.getBigUint64(KvmRun.validRegisters, true) & syncRegisters;
+    if (asked !== syncRegisters) return undefined;
+    const registers = this.#stopped(tid, () => this.#settled());
+    return registers && { registers, kick: 'ptrace' as const };
+  }
+
+  #signal(tid: number, signal: number): boolean {
     try {
       signalThread(this.pid, tid, signal);
+      return true;
     } catch (error) {
       if (failedWith(error, 'EPERM', 'ESRCH')) return false;
       throw error;
     }
-    return this.#wait(patience.signal);
   }
 
-  #byPtrace(tid: number): Kick | undefined {
-    return pauseThread(tid, () => this.stored) === true ? 'ptrace' : undefined;
-  }
-
-  #wait(milliseconds: number): boolean {
-    const end = performance.now() + milliseconds;
-    while (!this.stored) {
-      if (performance.now() > end) return false;
-      sleepFor(tick);
+  #stopped<T>(tid: number, action: () => T): T {
+    const thread = TracedThread.stop(this.pid, tid, { suspendSeccomp: false });
+    try {
+      return action();
+    } finally {
+      thread.resume();
     }
-    return true;
   }
 
   /** The vCPU may leave the guest again while we read: two equal copies with a pause between are whole. */
   #settled(): Registers | undefined {
-    this.disarm();
     let last = this.#copy();
     for (let tries = 0; tries < 20; tries++) {
       sleepFor(tick);
@@ -142,4 +167,14 @@ export class VcpuPage {
   #copy(): Buffer {
     return Buffer.from(this.#mapping.bytes(0, KvmRun.end));
   }
+}
+
+/** Whether `done` comes true in so many milliseconds. */
+function waitFor(done: () => boolean, milliseconds: number): boolean {
+  const end = performance.now() + milliseconds;
+  while (!done()) {
+    if (performance.now() > end) return false;
+    sleepFor(tick);
+  }
+  return true;
 }

@@ -1,20 +1,16 @@
 import type { ProcessMemory, ProcessRegion } from '../guest/memory/process-memory.js';
 import { Refusal } from '../refusal.js';
+import { readMemoryMap } from '../../native/linux/memory-map.js';
+import { matchBusyThreads } from './busy-threads.js';
 import { findMemory, type MemoryOwner } from './guest-memory.js';
 import { kindOf, type HypervisorKind, type InterruptController } from './kinds.js';
 import { possibleLayouts } from './layout.js';
 import { withPrivilege } from './privilege.js';
-import {
-  commandLine,
-  memoryAreas,
-  openFiles,
-  programName,
-  statusField,
-  type OpenFile,
-} from './procfs.js';
+import { commandLine, openFiles, programName, type OpenFile } from './procfs.js';
 import { VcpuPage, type Kick } from './read-registers.js';
 import type { Registers } from './registers.js';
-import { candidateThreads, findVcpuThreads, vcpuFiles, type Vcpu } from './vcpu-threads.js';
+import { isRunning, isStopped, kickSignal, whyPaused } from './thread-state.js';
+import { findVcpuThreads, vcpuFiles, type Vcpu } from './vcpu-threads.js';
 
 /** A virtual machine that runs by KVM, seen from outside. Nothing in it or in its hypervisor is changed. */
 export class VirtualMachine {
@@ -43,7 +39,7 @@ export class VirtualMachine {
     this.name = this.kind.name;
     this.vmFd = vmFd;
     this.vcpus = vcpus;
-    this.#owner = { pid, files, areas: memoryAreas(pid) };
+    this.#owner = { pid, files, areas: readMemoryMap(pid) };
   }
 
   get interruptController(): InterruptController {
@@ -64,11 +60,17 @@ export class VirtualMachine {
    * "paused", "registers".
    */
   registers(vcpu: Vcpu): Registers {
+    const page = this.page(vcpu);
     return withPrivilege(this.pid, () => {
-      if (vcpu.tid === 0) throw this.#notRunning();
-      const { registers, kick } = this.page(vcpu).registers(vcpu.tid, this.#kickSignal(vcpu.tid));
-      this.lastKick = kick;
-      return registers;
+      if (vcpu.tid === 0 || isStopped(this.pid, vcpu.tid)) throw whyPaused(this.pid);
+      try {
+        const read = page.registers(vcpu.tid, kickSignal(this.kind, this.pid, vcpu.tid));
+        this.lastKick = read.kick;
+        return read.registers;
+      } catch (error) {
+        if (!(error instanceof Refusal) || isRunning(this.pid, vcpu)) throw error;
+        throw whyPaused(this.pid);
+      }
     });
   }
 
@@ -87,7 +89,7 @@ export class VirtualMachine {
       }
     }
     if (first) return first;
-    throw refusal ?? this.#notRunning();
+    throw refusal ?? whyPaused(this.pid);
   }
 
   /** The page that KVM and the hypervisor share about a vCPU. */
@@ -126,27 +128,6 @@ export class VirtualMachine {
     this.memoryVerified = found.verified;
     return found.memory;
   }
-
-  /** The first of the hypervisor's own signals that it handles. */
-  #kickSignal(tid: number): number | undefined {
-    const caught = BigInt(`0x${statusField(`/proc/${this.pid}/task/${tid}`, 'SigCgt') ?? '0'}`);
-    return this.kind.kickSignals.find((signal) => ((caught >> BigInt(signal - 1)) & 1n) === 1n);
-  }
-
-  #notRunning(): Refusal {
-    const tracer = statusField(`/proc/${this.pid}`, 'TracerPid');
-    if (tracer !== undefined && tracer !== '0') {
-      return new Refusal('paused', `the virtual machine is being traced by process ${tracer}`);
-    }
-    const stopped = candidateThreads(this.pid).every(({ state }) => state === 'T');
-    return new Refusal(
-      'paused',
-      stopped
-        ? `process ${this.pid} is stopped (SIGSTOP)`
-        : 'the virtual machine is paused: no thread runs its virtual processors',
-      { hint: 'resume it, then try again' },
-    );
-  }
 }
 
 const EFER_LMA = 1n << 10n;
@@ -162,7 +143,9 @@ export function openVirtualMachine(pid: number): VirtualMachine {
     throw new Refusal('confidential', 'the guest’s memory is protected from its host (SEV or TDX)');
   }
   return withPrivilege(pid, () => {
-    findVcpuThreads(pid, vcpus);
+    const busy = findVcpuThreads(pid, vcpus);
+    const kind = kindOf(programName(pid));
+    if (busy.length > 0) matchBusyThreads(pid, vcpus, busy, (tid) => kickSignal(kind, pid, tid));
     return new VirtualMachine(pid, files, vmFd, vcpus);
   });
 }

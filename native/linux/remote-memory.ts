@@ -18,15 +18,20 @@ export class RemoteMemory {
   /** `length` bytes from `address` on; fewer where the memory ends or a page is not there. */
   read(address: number, length: number): Uint8Array {
     const result = new Uint8Array(count('length', length));
-    for (let done = 0; done < length;) {
-      const size = Math.min(chunk, length - done);
+    return result.subarray(0, this.readInto(address, result));
+  }
+
+  /** Fill `target` from `address` on; how many bytes of it were filled. */
+  readInto(address: number, target: Uint8Array): number {
+    for (let done = 0; done < target.length;) {
+      const size = Math.min(chunk, target.length - done);
       this.#describe(address + done, size);
       const copied = readProcessMemory(this.pid, this.#local, this.#remote);
-      result.set(this.#bytes.bytes(0, chunk).subarray(0, copied), done);
+      target.set(this.#bytes.bytes(0, chunk).subarray(0, copied), done);
       done += copied;
-      if (copied < size) return result.subarray(0, done);
+      if (copied < size) return done;
     }
-    return result;
+    return target.length;
   }
 
   /** Write all of `bytes` at `address`. Throws RangeError where only a part could be written. */
