@@ -24,16 +24,22 @@ interface Stretch {
   area: MemoryArea;
 }
 
-/** Stretches that a process can write, neighbours of the same kind joined (advice to the kernel splits them), the largest first. */
-function writableStretches(areas: readonly MemoryArea[]): Stretch[] {
+/** Stretches that a process can write, neighbours of the same kind joined (advice to the kernel splits them). */
+function joinedStretches(areas: readonly MemoryArea[]): Stretch[] {
   const joined: Stretch[] = [];
-  for (const area of areas) {
-    if (!area.readable || !area.writable || area.name.startsWith('[')) continue;
+  for (const stretch of singleStretches(areas)) {
     const last = joined.at(-1);
-    if (last && follows(last, area)) last.size += area.end - area.start;
-    else joined.push({ start: area.start, size: area.end - area.start, area });
+    if (last && follows(last, stretch.area)) last.size += stretch.size;
+    else joined.push(stretch);
   }
-  return joined.sort((a, b) => b.size - a.size);
+  return joined;
+}
+
+/** The same as the kernel keeps them: a thread's stack may lie right below the guest's memory. */
+function singleStretches(areas: readonly MemoryArea[]): Stretch[] {
+  return areas
+    .filter(({ readable, writable, name }) => readable && writable && !name.startsWith('['))
+    .map((area) => ({ start: area.start, size: area.end - area.start, area }));
 }
 
 function follows({ start, size, area }: Stretch, next: MemoryArea): boolean {
@@ -57,7 +63,14 @@ export function possibleLayouts(
   areas: readonly MemoryArea[],
   lowMemoryEnds: readonly number[],
 ): Placement[][] {
-  const stretches = writableStretches(areas).filter(({ size }) => size >= leastMemory);
+  const layouts = [joinedStretches(areas), singleStretches(areas)].flatMap((stretches) =>
+    layoutsOf(stretches, lowMemoryEnds),
+  );
+  return layouts.filter((layout, n) => n === layouts.findIndex((other) => same(layout, other)));
+}
+
+function layoutsOf(all: Stretch[], lowMemoryEnds: readonly number[]): Placement[][] {
+  const stretches = all.filter(({ size }) => size >= leastMemory).sort((a, b) => b.size - a.size);
   const largest = stretches[0];
   if (largest === undefined) return [];
   const further = stretches
@@ -72,7 +85,7 @@ export function possibleLayouts(
     layouts.push(split(order, Infinity));
   }
   if (further.length > 0) layouts.push(...asMapped([largest, ...further]));
-  return layouts.filter((layout, n) => n === layouts.findIndex((other) => same(layout, other)));
+  return layouts;
 }
 
 /** Orders in which stretches can follow each other in the guest. */

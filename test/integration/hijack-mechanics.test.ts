@@ -124,6 +124,5 @@ describe.each([
     expect(vm.holdings()).toEqual(before);
     const end = await vm.counts();
     expect(end.exits).toBe(quiet.exits);
-    console.log(`stopped ${target.stopped.toFixed(2)} ms`);
   });
 });
