@@ -1,0 +1,112 @@
+import { DebloatError } from '../../analyzer/errors.js';
+
+/**
+ * A ring of bytes shared with the guest (native/guest/stage1/control.h, struct ring): one side only
+ * writes, the other only reads. Indices run free modulo 2^32; the guest's are checked at every use,
+ * and the size is the host's own and never read back.
+ */
+
+const offsetOf = { head: 0, size: 4, tail: 64, closed: 68, data: 128 } as const;
+
+/** Bytes that a ring of `size` data bytes takes. */
+export function ringBytes(size: number): number {
+  return offsetOf.data + size;
+}
+
+class Ring {
+  protected readonly words: Int32Array;
+  protected readonly data: Uint8Array;
+
+  constructor(memory: Uint8Array) {
+    const size = memory.length - offsetOf.data;
+    if (size < 64 || size > 2 ** 30 || (size & (size - 1)) !== 0) {
+      throw new RangeError(`a ring's size must be a power of two, not ${size}`);
+    }
+    this.words = new Int32Array(memory.buffer, memory.byteOffset, offsetOf.data / 4);
+    this.data = memory.subarray(offsetOf.data);
+  }
+
+  /** Makes the ring empty and open; only while the guest does not use it. */
+  reset(): void {
+    this.words.fill(0);
+    Atomics.store(this.words, offsetOf.size / 4, this.data.length);
+  }
+
+  protected load(offset: number): number {
+    return Atomics.load(this.words, offset / 4) >>> 0;
+  }
+
+  protected store(offset: number, value: number): void {
+    Atomics.store(this.words, offset / 4, value | 0);
+  }
+
+  /** Bytes in the ring; an error if the guest's index makes no sense. */
+  protected filled(head: number, tail: number): number {
+    const filled = (head - tail) >>> 0;
+    if (filled > this.data.length) {
+      throw new DebloatError('The guest wrote nonsense into the ring of its terminal.');
+    }
+    return filled;
+  }
+}
+
+/** The host's end of the ring to the guest. */
+export class RingWriter extends Ring {
+  #head = 0;
+
+  override reset(): void {
+    super.reset();
+    this.#head = 0;
+  }
+
+  /** Bytes that can be written now. */
+  get room(): number {
+    return this.data.length - this.filled(this.#head, this.load(offsetOf.tail));
+  }
+
+  /** Writes as much of `bytes` as there is room for; the number of bytes written. */
+  write(bytes: Uint8Array): number {
+    const count = Math.min(bytes.length, this.room);
+    const at = this.#head & (this.data.length - 1);
+    const first = Math.min(count, this.data.length - at);
+    this.data.set(bytes.subarray(0, first), at);
+    this.data.set(bytes.subarray(first, count), 0);
+    this.#head = (this.#head + count) >>> 0;
+    this.store(offsetOf.head, this.#head);
+    return count;
+  }
+
+  /** Tells the guest that no more comes. */
+  close(): void {
+    this.store(offsetOf.closed, 1);
+  }
+}
+
+/** The host's end of the ring from the guest. */
+export class RingReader extends Ring {
+  #tail = 0;
+
+  override reset(): void {
+    super.reset();
+    this.#tail = 0;
+  }
+
+  /** A copy of what is there now, of at most `most` bytes; empty when there is nothing. */
+  read(most = this.data.length): Uint8Array {
+    const count = Math.min(most, this.filled(this.load(offsetOf.head), this.#tail));
+    const bytes = new Uint8Array(count);
+    const at = this.#tail & (this.data.length - 1);
+    const first = Math.min(count, this.data.length - at);
+    bytes.set(this.data.subarray(at, at + first));
+    bytes.set(this.data.subarray(0, count - first), first);
+    this.#tail = (this.#tail + count) >>> 0;
+    this.store(offsetOf.tail, this.#tail);
+    return bytes;
+  }
+
+  /** Whether the guest has written its last and all of it was read. */
+  get ended(): boolean {
+    const closed = this.load(offsetOf.closed) !== 0;
+    return closed && this.filled(this.load(offsetOf.head), this.#tail) === 0;
+  }
+}

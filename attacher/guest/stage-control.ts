@@ -1,0 +1,204 @@
+import { constants } from 'node:os';
+import { DebloatError } from '../../analyzer/errors.js';
+import { integer, word } from '../../native/linux/integers.js';
+import type { Command } from './stage-steps.js';
+import { stepOf } from './stage-steps.js';
+
+/**
+ * The control block that the host shares with stage 1: the mirror of
+ * native/guest/stage1/control.h. What the guest writes is checked as it is read.
+ */
+
+export const controlSize = 4096;
+/** No interrupt line: stage 1 polls `tick`. */
+export const pollGsi = 0xffffffff;
+const abi = 1;
+const messageBytes = 1024;
+
+export const controlOffset = {
+  abi: 0x000,
+  command: 0x004,
+  sequence: 0x008,
+  tick: 0x00c,
+  resume_rip: 0x010,
+  resume_flags: 0x018,
+  queued: 0x020,
+  completed: 0x024,
+  result: 0x028,
+  step: 0x02c,
+  irq: 0x030,
+  polls: 0x034,
+  session: 0x038,
+  attempts: 0x03c,
+  window: 0x040,
+  window_size: 0x048,
+  gsi: 0x050,
+  device_id: 0x054,
+  driver_count: 0x058,
+  drivers: 0x060,
+  program: 0x0c0,
+  program_size: 0x0c8,
+  to_guest: 0x0d0,
+  from_guest: 0x0d8,
+  names: 0x0e0,
+  name_count: 0x0e8,
+  wait_ms: 0x0ec,
+  socket_name: 0x0f0,
+  message_head: 0x400,
+  message_tail: 0x408,
+  messages: 0x410,
+} as const;
+
+const driversBytes = controlOffset.program - controlOffset.drivers;
+
+export interface DiskRequest {
+  /** Guest-physical address of the register window, and its bytes. */
+  readonly window: bigint;
+  readonly windowSize: number;
+  /** The interrupt line, or `pollGsi`. */
+  readonly gsi: number;
+  /** N of virtio-mmio.N, free in the guest. */
+  readonly deviceId: number;
+  /** Modules that the guest's modprobe is asked for first; this waits for guest user space. */
+  readonly drivers?: readonly string[];
+}
+
+export interface Outcome {
+  /** 0 or a negative errno. */
+  readonly result: number;
+  /** Number of the step where it ended (stage-steps.ts). */
+  readonly step: number;
+}
+
+/** "EBUSY" for -16; the number where it has no name. */
+function errnoName(result: number): string {
+  const found = Object.entries(constants.errno).find(([, number]) => number === -result);
+  return found?.[0] ?? `error ${-result}`;
+}
+
+/** The sentence for a command that failed in the guest. */
+export function stageError(outcome: Outcome, messages: readonly string[]): DebloatError {
+  const step = stepOf(outcome.step);
+  const what = step ? `${step.doing} (${step.kernelFunction})` : 'do what it was asked';
+  return new DebloatError(
+    `The guest's kernel could not ${what}: ${errnoName(outcome.result)}.`,
+    messages.length > 0 ? { hint: `It said: ${messages.join('; ')}.` } : {},
+  );
+}
+
+/** The host's hand on one control block. */
+export class StageControl {
+  readonly #view: DataView;
+  readonly #words: Int32Array;
+  readonly #bytes: Uint8Array;
+  #messageTail = 0;
+  #unfinished = '';
+
+  /** `page`: the block's 4,096 bytes as linked into the image, at an address divisible by 4. */
+  constructor(page: Uint8Array) {
+    if (page.length !== controlSize) throw new RangeError('a control block has 4096 bytes');
+    this.#bytes = page;
+    this.#view = new DataView(page.buffer, page.byteOffset, page.length);
+    this.#words = new Int32Array(page.buffer, page.byteOffset, page.length / 4);
+    if (this.#load(controlOffset.abi) !== abi) {
+      throw new DebloatError('The guest stage is of another version than this program.', {
+        hint: 'Build both again: npm run build',
+      });
+    }
+  }
+
+  #load(offset: number): number {
+    return Atomics.load(this.#words, offset / 4) >>> 0;
+  }
+
+  #store(offset: number, value: number): void {
+    Atomics.store(this.#words, offset / 4, word('control word', value) | 0);
+  }
+
+  /** Where the interrupted vCPU goes on, and with which flags. */
+  setResume(rip: bigint, flags: bigint): void {
+    this.#view.setBigUint64(controlOffset.resume_rip, rip, true);
+    this.#view.setBigUint64(controlOffset.resume_flags, flags, true);
+  }
+
+  /** What the next `addDisk` shall add. */
+  setDisk(disk: DiskRequest): void {
+    const view = this.#view;
+    view.setBigUint64(controlOffset.window, disk.window, true);
+    view.setBigUint64(
+      controlOffset.window_size,
+      BigInt(integer('window size', disk.windowSize, 0x100, 2 ** 20)),
+      true,
+    );
+    view.setUint32(controlOffset.gsi, word('interrupt line', disk.gsi), true);
+    const id = integer('device id', disk.deviceId, 0, 0x7fffffff);
+    view.setInt32(controlOffset.device_id, id, true);
+    this.setDrivers(disk.drivers ?? []);
+  }
+
+  /** Modules for `loadDrivers` and `addDisk`. */
+  setDrivers(names: readonly string[]): void {
+    const wrong = names.find((name) => !/^[A-Za-z0-9_-]+$/.test(name));
+    if (wrong !== undefined) throw new RangeError(`"${wrong}" is no name of a module`);
+    const block = Buffer.from(names.map((name) => `${name}\0`).join(''), 'latin1');
+    if (block.length > driversBytes) throw new RangeError('too many drivers at once');
+    this.#bytes.fill(0, controlOffset.drivers, controlOffset.drivers + driversBytes);
+    this.#bytes.set(block, controlOffset.drivers);
+    this.#view.setUint32(controlOffset.driver_count, names.length, true);
+  }
+
+  /** Writes the next command; its work must be queued after this. Its sequence number. */
+  begin(command: Command): number {
+    if (!this.idle) throw new Error('a command is still running in the guest');
+    const sequence = Math.max(1, (this.#load(controlOffset.sequence) + 1) >>> 0);
+    this.#store(controlOffset.command, command);
+    this.#store(controlOffset.sequence, sequence);
+    return sequence;
+  }
+
+  /** Whether the guest has finished all that was begun. */
+  get idle(): boolean {
+    return this.#load(controlOffset.completed) === this.#load(controlOffset.sequence);
+  }
+
+  /** Whether the work of `sequence` was queued: the interrupted vCPU is on its way back. */
+  queued(sequence: number): boolean {
+    return this.#load(controlOffset.queued) === sequence;
+  }
+
+  /** The step that the guest is in now. */
+  get step(): number {
+    return this.#load(controlOffset.step);
+  }
+
+  /** How `sequence` ended, or undefined while it runs. */
+  outcome(sequence: number): Outcome | undefined {
+    if (this.#load(controlOffset.completed) !== sequence) return undefined;
+    const result = this.#load(controlOffset.result) | 0;
+    // Anything but 0 and an errno is nonsense of the guest's: EPROTO.
+    const sane = result <= 0 && result >= -4095;
+    return { result: sane ? result : -71, step: this.step };
+  }
+
+  /** Has the poller raise the interrupt once more. */
+  tick(): void {
+    Atomics.add(this.#words, controlOffset.tick / 4, 1);
+  }
+
+  /** The whole lines that the guest wrote since the last call, printable. */
+  messages(): string[] {
+    const waiting = (this.#load(controlOffset.message_head) - this.#messageTail) >>> 0;
+    const count = Math.min(waiting, messageBytes);
+    for (let index = 0; index < count; index++) {
+      const at = (this.#messageTail + index) % messageBytes;
+      const byte = this.#bytes[controlOffset.messages + at] ?? 0;
+      const printable = byte === 10 || (byte >= 32 && byte < 127);
+      this.#unfinished += printable ? String.fromCharCode(byte) : '?';
+    }
+    this.#messageTail = (this.#messageTail + waiting) >>> 0;
+    this.#store(controlOffset.message_tail, this.#messageTail);
+    const lines = this.#unfinished.split('\n');
+    this.#unfinished = (lines.pop() ?? '').slice(0, messageBytes);
+    return lines;
+  }
+}
