@@ -24,7 +24,7 @@ export interface LinkedImage {
   readonly segments: readonly Segment[];
   readonly imports: readonly Import[];
   /** The address of a global symbol that the object defines. */
-  entry(name: string): bigint;
+  readonly entry: (name: string) => bigint;
 }
 
 function importsOf(object: ElfObject): Import[] {
@@ -120,7 +120,7 @@ export function link(
     base,
     segments: layout.segments,
     imports,
-    entry(name) {
+    entry: (name) => {
       const symbol = defined.get(name);
       if (!symbol) throw damaged(`it does not define ${name}`);
       return address(symbol);
