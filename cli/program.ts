@@ -3,6 +3,7 @@ import { toolVersion } from '../builder/provenance.js';
 import { buildCommand } from './commands/build.js';
 import { completionCommand } from './commands/completion.js';
 import { doctorCommand } from './commands/doctor.js';
+import { inspectCommand } from './commands/inspect.js';
 import { reportCommand } from './commands/report.js';
 import { restoreCommand } from './commands/restore.js';
 import { serveCommand } from './commands/serve.js';
@@ -29,6 +30,7 @@ export function createProgram(): Command {
     restoreCommand(),
     reportCommand(),
     serveCommand(),
+    inspectCommand(),
     doctorCommand(),
   ];
   for (const command of commands) {

@@ -25,7 +25,7 @@ function whyNot(pid: number): string {
   if (tracer !== undefined && tracer !== '0') return `process ${tracer} traces it`;
   const yama = yamaScope();
   if (yama === '3') return 'kernel.yama.ptrace_scope is 3, which nothing but a reboot changes';
-  if (hasPtraceCapability()) return 'a security module or a user namespace forbids it';
+  if (hasCapability('CAP_SYS_PTRACE')) return 'a security module or a user namespace forbids it';
   if (ownerOf(pid) !== process.geteuid?.()) {
     return 'it belongs to another user, and CAP_SYS_PTRACE is missing';
   }
@@ -34,11 +34,13 @@ function whyNot(pid: number): string {
     : 'it has more privileges than we have, and CAP_SYS_PTRACE is missing';
 }
 
-const CAP_SYS_PTRACE = 19n;
+/** <linux/capability.h>. */
+const capabilities = { CAP_SYS_PTRACE: 19n, CAP_SYS_ADMIN: 21n };
 
-function hasPtraceCapability(): boolean {
+/** Whether we have a capability, in our own user namespace. */
+export function hasCapability(name: keyof typeof capabilities): boolean {
   const effective = statusField('/proc/self', 'CapEff') ?? '0';
-  return ((BigInt(`0x${effective}`) >> CAP_SYS_PTRACE) & 1n) === 1n;
+  return ((BigInt(`0x${effective}`) >> capabilities[name]) & 1n) === 1n;
 }
 
 function ownerOf(pid: number): number | undefined {

@@ -1,0 +1,12 @@
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+// Built, this file is dist/native/guest-stage.js and the object lies beside it; the sources have it in dist/native.
+const places = ['./', '../dist/native/'];
+
+/** The path of stage 1 as a relocatable object (native/guest); undefined where it was not built: on other machines than x86-64. */
+export function guestStagePath(): string | undefined {
+  return places
+    .map((place) => fileURLToPath(new URL(`${place}stage1.o`, import.meta.url)))
+    .find((path) => existsSync(path));
+}
