@@ -1,4 +1,4 @@
-import { openSync, closeSync } from 'node:fs';
+import { openSync } from 'node:fs';
 import { CopiedRegion } from '../guest/memory/copied-region.js';
 import { FileRegion } from '../guest/memory/file-region.js';
 import { MappedRegion } from '../guest/memory/mapped-region.js';
@@ -100,11 +100,7 @@ function map(
       const pidfd = openProcess(owner.pid);
       try {
         const fd = takeDescriptor(pidfd, file.fd);
-        try {
-          return new MappedRegion(fd, offset, size);
-        } finally {
-          closeDescriptor(fd);
-        }
+        return regionOf(fd, offset, size);
       } finally {
         closeDescriptor(pidfd);
       }
@@ -113,13 +109,19 @@ function map(
       // Its owner has closed the descriptor: the mapping itself can be opened (needs CAP_SYS_ADMIN).
       const range = [area.start, area.end].map((at) => at.toString(16)).join('-');
       const fd = openSync(`/proc/${owner.pid}/map_files/${range}`, 'r+');
-      try {
-        return new MappedRegion(fd, offset, size);
-      } finally {
-        closeSync(fd);
-      }
+      return regionOf(fd, offset, size);
     })
   );
+}
+
+/** The region, which has the descriptor from now on; closed if there is none. */
+function regionOf(fd: number, offset: number, size: number): MappedRegion {
+  try {
+    return new MappedRegion(fd, offset, size);
+  } catch (error) {
+    closeDescriptor(fd);
+    throw error;
+  }
 }
 
 function attempt<T>(action: () => T): T | undefined {

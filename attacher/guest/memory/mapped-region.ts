@@ -1,4 +1,5 @@
 import { fstatSync } from 'node:fs';
+import { closeDescriptor } from '../../../native/linux/event.js';
 import { Mapping, pageSize } from '../../../native/linux/mapping.js';
 import type { RegionAccess } from './process-memory.js';
 
@@ -15,8 +16,12 @@ export class MappedRegion implements RegionAccess {
   /** From the start of the mapping to the region's first byte. */
   readonly #skip: number;
 
-  /** Map `size` bytes of the file `fd` from `fileOffset`; the descriptor stays the caller's. Throws if they are not there. */
-  constructor(fd: number, fileOffset: number, size: number) {
+  /** Map `size` bytes of the file `fd` from `fileOffset`; the descriptor is closed with the region. Throws if they are not there. */
+  constructor(
+    readonly fd: number,
+    readonly fileOffset: number,
+    size: number,
+  ) {
     const file = fstatSync(fd);
     if (!file.isFile() || file.size < fileOffset + size) {
       throw new RangeError(`memory file of ${file.size} bytes is shorter than its mapping`);
@@ -51,6 +56,7 @@ export class MappedRegion implements RegionAccess {
   }
 
   close(): void {
+    closeDescriptor(this.fd);
     this.#mapping.close();
   }
 }
