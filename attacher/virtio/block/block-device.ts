@@ -174,7 +174,7 @@ export class BlockDevice {
     this.#queues[tag] = undefined;
     this.#idle.push(request);
     this.#count(request, status);
-    if (this.#memory.open(request.statusAddress, 1)) {
+    if (this.#memory.openToWrite(request.statusAddress, 1)) {
       this.#memory.view.setUint8(this.#memory.at, status);
     }
     // Never more than was written from the first byte on (2.7.8.2): after a failure, who knows.
@@ -186,7 +186,9 @@ export class BlockDevice {
     let filled = 0;
     for (let n = 0; n < request.segments && filled < idLength; n++) {
       const piece = Math.min(request.lengths[n] ?? 0, idLength - filled);
-      if (!this.#memory.open(request.guestAddresses[n] ?? 0, piece)) return Status.ioError;
+      if (!this.#memory.openToWrite(request.guestAddresses[n] ?? 0, piece)) {
+        return Status.ioError;
+      }
       const { view, at } = this.#memory;
       new Uint8Array(view.buffer, at, piece).set(this.#id.subarray(filled, filled + piece));
       filled += piece;

@@ -32,7 +32,9 @@ export function parseRequest(
   const { readable, count } = chain;
   request.segments = request.length = request.done = request.ranges = 0;
   request.statusAddress = statusAddress(chain);
-  if (!memory.open(request.statusAddress, 1)) throw new QueueViolation('status outside memory');
+  if (!memory.contains(request.statusAddress, 1)) {
+    throw new QueueViolation('status outside memory');
+  }
   const firstIsHeader = readable > 0 && chain.lengths[0] === headerLength;
   if (firstIsHeader) {
     if (!memory.open(chain.addresses[0] ?? 0, headerLength)) {

@@ -8,8 +8,8 @@ import {
   syncData,
   writeVectors,
 } from '../../../native/linux/file-io.js';
-import { Transfer, type BlockRequest } from '../block/request.js';
-import type { IoEngine } from './io-engine.js';
+import { Transfer } from '../block/request.js';
+import type { IoEngine, Step } from './io-engine.js';
 import { Vectors } from './vectors.js';
 
 /** Transfers by preadv2(2) and its like, one after another, where the kernel has no io_uring for us. */
@@ -17,10 +17,10 @@ export class PositionedEngine implements IoEngine {
   readonly name = 'positioned';
   readonly fd = undefined;
   readonly #vectors = new Vectors();
-  readonly #started: BlockRequest[] = [];
+  readonly #started: Step[] = [];
   readonly #completed: { tag: number; result: number }[] = [];
 
-  start(request: BlockRequest): void {
+  start(request: Step): void {
     this.#started.push(request);
   }
 
@@ -38,7 +38,7 @@ export class PositionedEngine implements IoEngine {
     this.#vectors.close();
   }
 
-  #carryOut(request: BlockRequest): number {
+  #carryOut(request: Step): number {
     const { transfer, fd, position, stepLength, durable } = request;
     const vectors = this.#vectors;
     switch (transfer) {

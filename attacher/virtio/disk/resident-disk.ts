@@ -37,19 +37,14 @@ export class ResidentDisk implements Disk {
       const length = request.lengths[n] ?? 0;
       for (let done = 0; done < length;) {
         const piece = Math.min(length - done, chunk);
-        this.#copy(position + done, (request.guestAddresses[n] ?? 0) + done, piece, memory);
+        const address = (request.guestAddresses[n] ?? 0) + done;
+        memory.copyIn(address, this.#memory, position + done, piece);
         done += piece;
       }
       position += length;
     }
     request.done = request.length;
     return false;
-  }
-
-  #copy(position: number, address: number, length: number, memory: GuestMemory): void {
-    if (!memory.open(address, length)) return;
-    const target = new Uint8Array(memory.view.buffer, memory.at, length);
-    target.set(this.#memory.bytes(position, length));
   }
 
   transferred(): void {

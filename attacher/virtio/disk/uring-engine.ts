@@ -14,8 +14,8 @@ import {
   IoUring,
   type Operation,
 } from '../../../native/linux/io-uring.js';
-import { Transfer, type BlockRequest } from '../block/request.js';
-import { mostRequests, type IoEngine } from './io-engine.js';
+import { Transfer } from '../block/request.js';
+import { mostRequests, type IoEngine, type Step } from './io-engine.js';
 import { Vectors } from './vectors.js';
 
 /** Transfers by io_uring: all that were started go to the kernel in one system call. */
@@ -46,7 +46,7 @@ export class UringEngine implements IoEngine {
     return ring && new UringEngine(ring);
   }
 
-  start(request: BlockRequest): void {
+  start(request: Step): void {
     const { tag, transfer, fd } = request;
     const operation = this.#operation;
     this.#wholeStep[tag] = 0;
@@ -99,7 +99,7 @@ export class UringEngine implements IoEngine {
   }
 
   /** One buffer goes as it is, several as a vector. */
-  #setBuffers(request: BlockRequest, single: number, vectored: number): void {
+  #setBuffers(request: Step, single: number, vectored: number): void {
     const operation = this.#operation;
     if (request.segments === 1) {
       operation.opcode = single;

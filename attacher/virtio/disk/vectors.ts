@@ -1,7 +1,6 @@
 import { Mapping } from '../../../native/linux/mapping.js';
-import type { BlockRequest } from '../block/request.js';
 import { longestChain } from '../queue/descriptor-chain.js';
-import { mostRequests } from './io-engine.js';
+import { mostRequests, type Step } from './io-engine.js';
 
 const vectorSize = 16;
 
@@ -14,7 +13,7 @@ export class Vectors {
   count = 0;
 
   /** Describe the request’s data from its `done` on, for `stepLength` bytes. */
-  fill(request: BlockRequest): void {
+  fill(request: Step): void {
     const base = request.tag * longestChain * vectorSize;
     const { segments, hostAddresses, lengths } = request;
     let skip = request.done;

@@ -35,6 +35,9 @@ export class MappedMemory implements GuestMemory {
   readonly #regions: MappedRegion[] = [];
   #last: MappedRegion | undefined;
 
+  /** With `seal` the files can no longer be shortened, as far as their makers allow that. */
+  constructor(private readonly options: { seal: boolean } = { seal: true }) {}
+
   /** The regions there are, in the order they were added. */
   get regions(): readonly Region[] {
     return this.#regions;
@@ -68,7 +71,7 @@ export class MappedMemory implements GuestMemory {
     const offset = Math.floor(fileOffset / unit) * unit;
     const skip = fileOffset - offset;
     const length = Math.ceil((skip + size) / unit) * unit;
-    sealAgainstShrinking(fd);
+    if (this.options.seal) sealAgainstShrinking(fd);
     const mapping = Mapping.ofFile(fd, { offset, length, writable: true });
     this.#regions.push({ ...region, end: guestAddress + size, mapping, skip });
   }
@@ -96,6 +99,21 @@ export class MappedMemory implements GuestMemory {
     const offset = region.skip + (address - region.guestAddress);
     this.view = region.mapping.viewAt(offset);
     this.at = offsetInView(offset);
+    return true;
+  }
+
+  openToWrite(address: number, length: number): boolean {
+    return this.open(address, length);
+  }
+
+  contains(address: number, length: number): boolean {
+    const region = this.#find(address);
+    return region !== undefined && address + length <= region.end;
+  }
+
+  copyIn(address: number, source: Mapping, offset: number, length: number): boolean {
+    if (!this.open(address, length)) return false;
+    new Uint8Array(this.view.buffer, this.at, length).set(source.bytes(offset, length));
     return true;
   }
 

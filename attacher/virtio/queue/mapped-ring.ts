@@ -47,6 +47,10 @@ export class MappedRing implements Ring {
     this.#used = openPart(memory, 'used ring', addresses.used, usedLength(size), 4);
   }
 
+  refresh(): void {
+    // What is mapped is always up to date.
+  }
+
   availableIndex(): number {
     const { words, word } = this.#available;
     return Atomics.load(words, word + 1);

@@ -9,7 +9,11 @@ export interface Ring {
   readonly tableView: DataView;
   readonly table: number;
 
-  /** Bring what the driver wrote up to date, where that needs doing; then the available index. */
+  /**
+   * Bring what the driver wrote up to date, where that needs doing; `next` is the first chain not
+   * yet taken. `settled`: what was read after publishing is new enough, if that was done just now.
+   */
+  refresh(next: number, since: 'ever' | 'settled'): void;
   availableIndex(): number;
   availableHead(position: number): number;
   /** Whether the driver wants no interrupts (VIRTQ_AVAIL_F_NO_INTERRUPT). */

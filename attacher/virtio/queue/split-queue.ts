@@ -25,6 +25,8 @@ export class SplitQueue {
   #next: number;
   #used: number;
   #published: number;
+  /** At which index `settle` asked to be notified last. */
+  #armed: number;
 
   constructor(ring: Ring, options: QueueOptions) {
     this.#ring = ring;
@@ -36,6 +38,8 @@ export class SplitQueue {
       this.#resubmit.length > 0
         ? (this.#used + this.#resubmit.length) & 0xffff
         : options.next & 0xffff;
+    // A server before us asked before it gave back: only what it left under way is in doubt.
+    this.#armed = this.#resubmit.length > 0 ? -1 : this.#next;
   }
 
   /** The available index of the next chain that will be taken (VHOST_USER_GET_VRING_BASE). */
@@ -90,6 +94,25 @@ export class SplitQueue {
     if (!this.#options.eventIndex) return !ring.interruptsSuppressed();
     // vring_need_event: did the index pass the event since it was last published?
     return ((now - ring.usedEvent() - 1) & 0xffff) < ((now - before) & 0xffff);
+  }
+
+  /**
+   * `arm` and `publish` in one, in the order that suits a driver that may take the ring away once it
+   * has everything back: after publishing nothing is written to it. True if it wants an interrupt.
+   * `look` tells then whether something came meanwhile. For queues that are never disarmed.
+   */
+  settle(): boolean {
+    if (this.#options.eventIndex && this.#armed !== this.#next) {
+      this.#armed = this.#next;
+      this.#ring.setAvailableEvent(this.#next);
+    }
+    return this.publish();
+  }
+
+  /** Whether there is something to take; `settled`: as of `settle`, which was called just now. */
+  look(since: 'ever' | 'settled'): boolean {
+    this.#ring.refresh(this.#next, since);
+    return this.#resubmit.length > 0 || this.#ring.availableIndex() !== this.#next;
   }
 
   /** Ask for no notifications while we look by ourselves. With the event index, not asking is enough. */
