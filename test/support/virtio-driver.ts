@@ -53,10 +53,12 @@ export class TestQueue {
   constructor(
     readonly memory: TestMemory,
     readonly size: number,
+    /** The legacy layout: parts in a row, from a page on, the used ring aligned to this. */
+    legacyAlign?: number,
   ) {
-    this.table = memory.allocate(16 * size, 16);
+    this.table = memory.allocate(16 * size, legacyAlign ?? 16);
     this.available = memory.allocate(6 + 2 * size, 2);
-    this.used = memory.allocate(6 + 8 * size, 4);
+    this.used = memory.allocate(6 + 8 * size, legacyAlign ?? 4);
   }
 
   describe(
