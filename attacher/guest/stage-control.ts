@@ -166,6 +166,23 @@ export class StageControl {
     return this.#load(controlOffset.queued) === sequence;
   }
 
+  /** Take back a command that no processor was sent to carry out. */
+  abandon(): void {
+    this.#store(controlOffset.sequence, this.#load(controlOffset.completed));
+  }
+
+  /** The last command that was begun, and how it ended; undefined if there was none, or it has not ended. */
+  get last(): { command: number; outcome: Outcome } | undefined {
+    const sequence = this.#load(controlOffset.sequence);
+    const outcome = sequence === 0 ? undefined : this.outcome(sequence);
+    return outcome && { command: this.#load(controlOffset.command), outcome };
+  }
+
+  /** The number of the last command that was begun. */
+  get sequence(): number {
+    return this.#load(controlOffset.sequence);
+  }
+
   /** The step that the guest is in now. */
   get step(): number {
     return this.#load(controlOffset.step);

@@ -59,6 +59,11 @@ export function layoutArena(imageSize: number): ArenaLayout {
   };
 }
 
+/** The layout of an arena whose guest memory has so many pages. */
+export function layoutOfPages(ramPages: number): ArenaLayout {
+  return layoutArena((ramPages - tablePages - 1) * pageSize);
+}
+
 /** Where the parts of an arena are for the guest. */
 export interface ArenaPlace {
   /** Guest-physical address of its memory. */

@@ -8,7 +8,8 @@ const masked = 1n << 16n;
 /** Interrupt lines that nobody in the guest has taken, likely ones first. */
 export function freeLines(redirections: readonly bigint[], taken: readonly number[]): number[] {
   return candidates.filter((line) => {
-    const entry = redirections[line] ?? 0n;
+    const entry = redirections[line];
+    if (entry === undefined) return false;
     return !taken.includes(line) && (entry & masked) !== 0n && (entry & vector) === 0n;
   });
 }

@@ -1,4 +1,4 @@
-import { ftruncateSync, readFileSync } from 'node:fs';
+import { ftruncateSync } from 'node:fs';
 import { DebloatError } from '../../analyzer/errors.js';
 import { readEvent, writeEvent } from '../../native/linux/event.js';
 import { failedWith } from '../../native/linux/system-error.js';
@@ -37,8 +37,8 @@ export interface ResourcesRequest {
   virtualAddress: bigint;
   /** Slots and lines that other sessions have. */
   takenSlots: number[];
-  /** Interrupt lines that may be used, in the order of preference; none: poll. */
-  lines: number[];
+  /** Interrupt lines that may be used, in the order of preference, by the I/O APIC's table; none: the stage polls. */
+  lines: (redirections: bigint[]) => number[];
   deviceId: number;
   /** Told of each step before it is taken. */
   onStep: (step: string) => void;
@@ -117,7 +117,7 @@ export function plugIn(
     onStep(`add the doorbell "${name}"`);
     calls.setDoorbell(window + doorbellOffsets[name], events[name], 'assign');
   }
-  for (const line of request.lines) {
+  for (const line of request.lines(redirectionsOf(calls))) {
     onStep(`add the interrupt line ${line}`);
     record.gsi = line;
     file.journal.write(record);
@@ -129,6 +129,16 @@ export function plugIn(
       delete record.gsi;
       file.journal.write(record);
     }
+  }
+}
+
+/** Empty where the I/O APIC is not in the kernel (split or no irqchip). */
+function redirectionsOf(calls: VmCalls): bigint[] {
+  try {
+    return calls.redirections();
+  } catch (error) {
+    if (!failedWith(error, 'ENXIO', 'EINVAL')) throw error;
+    return [];
   }
 }
 
@@ -245,16 +255,5 @@ function closeEvents(
   for (const fd of numbers) {
     onStep(`close the event ${fd}`);
     closeIn(thread, fd);
-  }
-}
-
-/** When a process started: with its number, what tells it from a later one (proc(5), stat field 22). */
-export function startTimeOf(pid: number): string | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
-  } catch (error) {
-    if (failedWith(error, 'ENOENT', 'ESRCH')) return undefined;
-    throw error;
   }
 }

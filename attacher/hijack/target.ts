@@ -5,7 +5,8 @@ import { RemoteMemory } from '../../native/linux/remote-memory.js';
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DebloatError } from '../../analyzer/errors.js';
-import type { PhysicalMemory } from '../guest/memory/physical-memory.js';
+import type { PhysicalMemory } from '../guest/index.js';
+import type { VirtualMachine } from '../hypervisor/index.js';
 import { findGadgets } from './inject/gadgets.js';
 import { StoppedThread, type Injection } from './inject/stopped-thread.js';
 
@@ -26,7 +27,11 @@ export class HijackTarget implements Disposable {
   readonly #pidfd: number;
 
   /** Throws DebloatError where calls cannot be made in the process. */
-  constructor(
+  static of({ pid, vmFd, vcpus, memory }: VirtualMachine): HijackTarget {
+    return new HijackTarget(pid, vmFd, vcpus, memory);
+  }
+
+  private constructor(
     readonly pid: number,
     readonly vmFd: number,
     readonly vcpus: readonly VcpuThread[],

@@ -44,7 +44,7 @@ describe.each([
     const vm = await start(memory, sandbox);
     const before = vm.holdings();
     using machine = openVirtualMachine(vm.pid);
-    using target = new HijackTarget(vm.pid, machine.vmFd, machine.vcpus, machine.memory);
+    using target = HijackTarget.of(machine);
     const registers = machine.anyRegisters();
     const free = findFreeEntry(machine.memory, PageTables.of(machine.memory, registers));
     const layout = layoutArena(pageSize);
@@ -57,7 +57,7 @@ describe.each([
       guestAddresses: [0x100000, 0xe_0000_0000],
       virtualAddress: free.virtualAddress,
       takenSlots: [],
-      lines: [6],
+      lines: () => [6],
       deviceId: 0,
       onStep: () => undefined,
     };

@@ -45,7 +45,7 @@ const keepStack = 0x7ffffff0;
 const redZone = 128;
 
 /** Room for what a call's arguments point to. */
-export const parameterRoom = 512;
+export const parameterRoom = 1024;
 
 /** A system call ready to be made by a stopped thread. */
 export interface CallFrame {

@@ -1,0 +1,72 @@
+import { readFileSync } from 'node:fs';
+import { DebloatError } from '../../analyzer/errors.js';
+import { guestStagePath } from '../../native/guest-stage.js';
+import { findKernel, type GuestKernel } from '../guest/index.js';
+import { link, type LinkedImage } from '../guest/linker/link.js';
+import type { VirtualMachine } from '../hypervisor/index.js';
+import { findFreeEntry, type FreeEntry } from './address-space.js';
+import { imageAddress, layoutArena, type ArenaLayout } from './arena.js';
+import { arenaPlaces } from './places.js';
+
+/** EFER.NXE: the guest's page tables may forbid execution. */
+const EFER_NXE = 0x800n;
+
+/** All that will be done to a VM, worked out before anything is touched. */
+export interface AttachPlan {
+  kernel: GuestKernel;
+  /** Stage 1, linked for its place. */
+  stage: LinkedImage;
+  layout: ArenaLayout;
+  /** The page-table entry that the arena is hung in. */
+  entry: FreeEntry;
+  /** Where its memory may lie for the guest, in the order to be tried. */
+  guestAddresses: number[];
+  noExecute: boolean;
+}
+
+/**
+ * Work out an attach: kernel, symbols, stage, places. Reads the guest's memory and one processor's
+ * registers, and changes nothing. Throws Refusal or DebloatError where it cannot be done.
+ */
+export function preparePlan(
+  machine: VirtualMachine,
+  options: { cacheDirectory?: string | undefined },
+): AttachPlan {
+  const { memory } = machine;
+  const registers = machine.anyRegisters();
+  const kernel = findKernel(memory, registers, options);
+  const entry = findFreeEntry(memory, kernel.pageTables);
+  const place = { guestAddress: 0, virtualAddress: entry.virtualAddress };
+  const stage = link(readStage(), imageAddress(place), kernel.symbols);
+  return {
+    ...{ kernel, stage, entry },
+    layout: layoutArena(stage.image.length),
+    guestAddresses: arenaPlaces(memory.regions),
+    noExecute: (registers.efer & EFER_NXE) !== 0n,
+  };
+}
+
+function readStage(): Uint8Array {
+  const path = guestStagePath();
+  if (path === undefined) {
+    throw new DebloatError('The guest stage is missing: it is built on x86-64 machines only.', {
+      hint: 'npm run build, on an x86-64 machine',
+    });
+  }
+  return readFileSync(path);
+}
+
+/** The plan for people (`--dry-run`): what would be done, in order. */
+export function describePlan(plan: AttachPlan, machine: VirtualMachine): string[] {
+  const { kernel, stage, layout, entry, guestAddresses } = plan;
+  const hex = (value: number | bigint) => `0x${value.toString(16)}`;
+  return [
+    `${machine.name}, process ${machine.pid}, ${machine.vcpus.length} processors; Linux ${kernel.version}`,
+    `stop one processor's thread and, on the hypervisor's behalf, create and map ${layout.fileSize} bytes of shared memory and 4 events`,
+    `add ${layout.ramPages} pages of guest memory, the first free place of ${guestAddresses.slice(0, 2).map(hex).join(', ')} …, and one read-only page of registers`,
+    'have writes to QueueNotify, InterruptACK and Status signal events; find a free interrupt line, else poll',
+    `write the guest stage (${stage.image.length} bytes, ${stage.imports.length} kernel functions) and hang it into the kernel's page tables: entry ${hex(entry.address)}, for ${hex(entry.virtualAddress)}`,
+    'serve the image, then send one processor through the stage, which queues its work and returns',
+    'the stage adds a virtio-mmio device; nothing is stopped or traced from then on',
+  ];
+}
