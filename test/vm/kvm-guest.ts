@@ -1,14 +1,14 @@
-import { execFileSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { cached, inTestCache } from './cache.js';
 import { makeInitramfs } from './initramfs.js';
 import { kernelOf, vmlinuxOf, type Suite } from './kernel.js';
 import { machineArguments, type Machine } from './machine.js';
+import { pauseProgram } from './pause.js';
 import { Qemu } from './qemu.js';
+import { incoming, savedState } from './saved-state.js';
+import type { Symbols } from './symbols.js';
+import { symbolsOf } from './unrelocated-symbols.js';
 
 export interface KvmGuestOptions {
   /** Debian suite whose kernel runs. */
@@ -38,6 +38,11 @@ export interface KvmGuestOptions {
   script?: string;
 }
 
+export type KvmGuest = Qemu & {
+  /** What its kernel exports, from its own /proc/kallsyms. */
+  symbols: Symbols;
+};
+
 /** What a virtio-mmio disk and its file systems need. */
 export const diskModules = [
   'virtio_mmio',
@@ -64,28 +69,11 @@ const parameters =
  * state is saved (once, in the cache) and loaded into a QEMU with KVM. There timers, interrupts, kernel
  * threads and drivers are alive; no user code may run.
  */
-export async function startKvmGuest(options: KvmGuestOptions): Promise<Qemu> {
-  const { directory, qemu: program = 'qemu-system-x86_64' } = options;
-  const kernel = kernelOf(options.suite);
-  const initramfs = makeInitramfs({
-    kernel,
-    modules: options.modules ?? diskModules,
-    script: `${options.script ?? ''}\nexec /pause\n`,
-    files: new Map([['pause', pauseProgram(directory)]]),
-  });
-  const machine: Machine = {
-    type: options.machine ?? 'pc',
-    memory: options.memory ?? 256,
-    cpus: options.cpus ?? 1,
-    cpu,
-    kernel: await vmlinuxOf(options.suite),
-    initramfs: join(directory, 'initramfs'),
-    append: `${parameters} ${options.append ?? ''}`,
-  };
-  writeFileSync(machine.initramfs, initramfs);
-  const state = await stateOf(program, machine, directory);
-
-  const sharedMemory = options.sharedMemory ?? true;
+export async function startKvmGuest(options: KvmGuestOptions): Promise<KvmGuest> {
+  const { directory, qemu: program = 'qemu-system-x86_64', irqchip = 'on' } = options;
+  const symbols = await symbolsOf(options.suite, directory);
+  const machine = await bootedMachine(options);
+  const state = await savedState(program, machine, directory);
   const input = openSync(state, 'r');
   try {
     const guest = await Qemu.start({
@@ -96,19 +84,54 @@ export async function startKvmGuest(options: KvmGuestOptions): Promise<Qemu> {
       arguments: [
         ...machineArguments(
           machine,
-          { sharedMemory, hugePages: options.hugePages ?? false },
-          `,accel=kvm${options.irqchip ? `,kernel-irqchip=${options.irqchip}` : ''}`,
+          {
+            sharedMemory: options.sharedMemory ?? true,
+            hugePages: options.hugePages ?? false,
+          },
+          `,accel=kvm,kernel-irqchip=${irqchip}`,
         ),
         ...(options.sandbox ? ['-sandbox', sandbox] : []),
-        ...['-incoming', 'fd:3'],
+        ...['-incoming', incoming(program, state)],
       ],
     });
     await loaded(guest);
     await guest.qmp('cont');
-    return guest;
+    return Object.assign(guest, { symbols });
   } finally {
     closeSync(input);
   }
+}
+
+async function bootedMachine(options: KvmGuestOptions): Promise<Machine> {
+  const { suite, directory, machine: type = 'pc', append = '' } = options;
+  const initramfs = join(directory, 'initramfs');
+  writeFileSync(
+    initramfs,
+    makeInitramfs({
+      kernel: kernelOf(suite),
+      modules: options.modules ?? diskModules,
+      script: `${options.script ?? ''}\nexec /pause\n`,
+      files: new Map([['pause', pauseProgram(directory)]]),
+    }),
+  );
+  const microvm = type.startsWith('microvm');
+  return {
+    // Left to itself a microvm has a clock chip under TCG and none under KVM.
+    type: microvm && !type.includes('rtc=') ? `${type},rtc=off` : type,
+    memory: options.memory ?? 256,
+    cpus: options.cpus ?? 1,
+    cpu,
+    kernel: await vmlinuxOf(suite),
+    initramfs,
+    append: [parameters, microvm ? `tsc_early_khz=${tscKilohertz()}` : '', append].join(' ').trim(),
+  };
+}
+
+/** The TSC's rate as the host's kernel tells it; a microvm with ACPI has nothing to measure it by. */
+function tscKilohertz(): number {
+  const [, megahertz = '2000'] =
+    /cpu MHz\s*: ([\d.]+)/.exec(readFileSync('/proc/cpuinfo', 'utf8')) ?? [];
+  return Math.round(Number(megahertz) * 1000);
 }
 
 const sandbox = 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny';
@@ -122,46 +145,4 @@ async function loaded(guest: Qemu): Promise<void> {
     if (status !== 'inmigrate' || Date.now() > limit) throw new Error(`the guest is ${status}`);
     await sleep(50);
   }
-}
-
-/** The file with the state of a machine that has booted under TCG and is blocked in pause(). */
-async function stateOf(program: string, machine: Machine, directory: string): Promise<string> {
-  const version = execFileSync(program, ['--version'], { encoding: 'utf8' });
-  const key = createHash('sha256')
-    .update(JSON.stringify([version, { ...machine, initramfs: '' }]))
-    .update(readFileSync(machine.initramfs))
-    .update(readFileSync(join(dirname(machine.kernel), 'version')))
-    .digest('hex');
-  return cached(inTestCache('guest-states', key.slice(0, 32)), async (temporary) => {
-    const guest = await Qemu.start({
-      program,
-      directory,
-      name: 'tcg',
-      arguments: machineArguments(machine, { sharedMemory: false }, ',accel=tcg'),
-    });
-    try {
-      await guest.printed(/^guest-ready$/m, 180);
-      await sleep(1000); // for what the boot has deferred
-      await guest.qmp('stop');
-      await guest.qmp('migrate', { uri: `exec:cat > '${temporary}'` });
-      for (;;) {
-        const { status } = (await guest.qmp('query-migrate')) as { status?: string };
-        if (status === 'completed') break;
-        if (status === 'failed') throw new Error("the guest's state cannot be saved");
-        await sleep(50);
-      }
-    } finally {
-      await guest.stop();
-    }
-  });
-}
-
-function pauseProgram(directory: string): Buffer {
-  mkdirSync(directory, { recursive: true });
-  const source = fileURLToPath(new URL('pause.c', import.meta.url));
-  const program = join(directory, 'pause');
-  execFileSync('gcc', ['-O2', '-static', '-nostdlib', '-o', program, source]);
-  const content = readFileSync(program);
-  rmSync(program);
-  return content;
 }

@@ -75,8 +75,13 @@ export class Qemu {
   }
 
   /** Run a command of the machine protocol; its result, or its error thrown. */
-  qmp(command: string, args: Record<string, unknown> = {}): Promise<unknown> {
-    return this.#qmp.execute(command, args);
+  async qmp(command: string, args: Record<string, unknown> = {}): Promise<unknown> {
+    try {
+      return await this.#qmp.execute(command, args);
+    } catch (error) {
+      const told = readFileSync(this.#path('out'), 'utf8');
+      throw new Error(`${command}: ${(error as Error).message}\n${told}`, { cause: error });
+    }
   }
 
   /** Run a command of the human monitor; what it prints. */
