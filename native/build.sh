@@ -31,9 +31,5 @@ if ! "$compiler" -std=gnu11 -O2 -Wall -Wextra -Werror=implicit-function-declarat
 fi
 mv "$unfinished" "$destination/sensor-$arch"
 
-# What runs inside a virtual machine's kernel; the hijack knows x86-64 only.
-if [ "$arch" = amd64 ]; then
-  CC=$compiler sh "$here/guest/build.sh" "$destination"
-else
-  echo "debloat: the guest stages are for x86_64: attaching to virtual machines is left out on $arch." >&2
-fi
+# What runs inside virtual machines and containers that are attached to.
+CC=$compiler sh "$here/guest/build.sh" "$destination"

@@ -40,17 +40,18 @@ enum step {
 	STEP_POLL_STOP = 9,
 	STEP_FREE_IRQ = 10,
 	STEP_CREATE_SOCKET = 20,
-	STEP_CONNECT_SOCKET = 21,
-	STEP_SOCKET_FILE = 22,
-	STEP_CREATE_PROGRAM = 23,
-	STEP_WRITE_PROGRAM = 24,
-	STEP_EXEC_SETUP = 25,
-	STEP_EXEC = 26,
-	STEP_READER_THREAD = 27,
-	STEP_WRITER_THREAD = 28,
-	STEP_SHUTDOWN = 29,
-	STEP_READER_STOP = 30,
-	STEP_WRITER_STOP = 31,
+	STEP_BIND_SOCKET = 21,
+	STEP_CONNECT_SOCKET = 22,
+	STEP_ACCEPT_SOCKET = 23,
+	STEP_SOCKET_FILE = 24,
+	STEP_MEMORY_FILE = 25,
+	STEP_OPEN_PROGRAM = 26,
+	STEP_WRITE_PROGRAM = 27,
+	STEP_EXEC_SETUP = 28,
+	STEP_EXEC = 29,
+	STEP_PUMP_THREAD = 30,
+	STEP_SHUTDOWN = 31,
+	STEP_PUMP_STOP = 32,
 };
 
 #define GSI_POLL 0xffffffffu /* no interrupt line: stage 1 watches `tick` */
@@ -98,9 +99,9 @@ struct control {
 	u64 program_size;	 /* 0x0c8 bytes */
 	u64 to_guest;		 /* 0x0d0 guest-virtual address of the ring to stage 2 */
 	u64 from_guest;		 /* 0x0d8 and of the ring from it */
-	u64 names;		 /* 0x0e0 directories to try for the program's file, each with its NUL */
+	u64 names;		 /* 0x0e0 paths to try for the program's file, each with its NUL */
 	u32 name_count;		 /* 0x0e8 */
-	u32 wait_ms;		 /* 0x0ec how long end session waits for stage 2 to go */
+	u32 pad5;		 /* 0x0ec */
 	char socket_name[32];	 /* 0x0f0 abstract socket name, unguessable, NUL-terminated */
 	u8 pad1[0x400 - 0x110];
 	/* Sentences of stage 1 for the host: lines "function: value\n". */

@@ -49,16 +49,13 @@ struct resource {
 /* include/uapi/asm-generic/errno*.h */
 #define ENOENT 2
 #define ENXIO 6
-#define ENOEXEC 8
 #define ENOMEM 12
-#define EACCES 13
 #define EBUSY 16
+#define EEXIST 17
 #define ENODEV 19
 #define EINVAL 22
+#define EMFILE 24
 #define ETXTBSY 26
-#define ENOSYS 38
-#define ETIME 62
-#define ETIMEDOUT 110
 
 #pragma GCC visibility push(default)
 
@@ -103,6 +100,49 @@ extern OPTIONAL void usleep_range_state(u64 least, u64 most, u32 state); /* from
 extern OPTIONAL void usleep_range(u64 least, u64 most);			/* until 5.15 */
 extern void msleep(u32 milliseconds);
 #define TASK_IDLE 0x402
+
+/* net/socket.c */
+struct net;
+extern struct net init_net;
+extern int sock_create_kern(struct net *net, int family, int type, int protocol,
+			    struct socket **socket);
+extern int kernel_bind(struct socket *socket, void *address, int length);
+extern int kernel_listen(struct socket *socket, int backlog);
+extern int kernel_connect(struct socket *socket, void *address, int length, int flags);
+extern int kernel_accept(struct socket *socket, struct socket **accepted, int flags);
+extern int kernel_sock_shutdown(struct socket *socket, int how);
+extern void sock_release(struct socket *socket);
+/* Takes the socket over, also where it fails. */
+extern struct file *sock_alloc_file(struct socket *socket, int flags, const char *name);
+#define SHUT_WR 1
+#define SHUT_RDWR 2
+
+/* fs/, mm/shmem.c */
+extern struct file *shmem_file_setup(const char *name, s64 size, u64 flags);
+extern struct file *filp_open(const char *path, int flags, u16 mode);
+extern int filp_close(struct file *file, void *owner);
+extern s64 kernel_read(struct file *file, void *buffer, u64 size, s64 *position);
+extern s64 kernel_write(struct file *file, const void *buffer, u64 size, s64 *position);
+extern int get_unused_fd_flags(u32 flags);
+extern void fd_install(u32 descriptor, struct file *file);
+extern struct file *fget(u32 descriptor);
+extern OPTIONAL void flush_delayed_fput(void);
+#define O_WRONLY 01
+#define O_RDWR 02
+#define O_CREAT 0100
+#define O_EXCL 0200
+#define O_TRUNC 01000
+
+/* kernel/umh.c */
+struct subprocess_info;
+struct cred;
+extern struct subprocess_info *
+call_usermodehelper_setup(const char *path, char **arguments, char **environment, u32 allocation,
+			  int (*init)(struct subprocess_info *, struct cred *),
+			  void (*cleanup)(struct subprocess_info *), void *data);
+extern int call_usermodehelper_exec(struct subprocess_info *info, int wait);
+#define UMH_WAIT_EXEC 1
+#define GFP_KERNEL 0xcc0
 
 #pragma GCC visibility pop
 

@@ -41,6 +41,21 @@ int poll_stop(void);
 int disk_add(void);
 int disk_remove(void);
 
+/* socket.c: two connected ends of a stream, as files; `server` stays valid as long as its file. */
+struct channel {
+	struct socket *server;
+	struct file *server_file;
+	struct file *client_file;
+};
+int channel_open(struct channel *channel);
+
+/* program.c: run stage 2 with `*stream` as a descriptor of its own; takes `*stream` over. */
+int program_run(struct file *stream);
+
+/* pump.c: two threads between the channel's server end and the host's rings. */
+int pumps_start(struct channel *channel);
+void pumps_stop(void);
+
 /* session.c */
 int session_start(void);
 int session_end(void);

@@ -32,6 +32,12 @@ void stage1_execute(void)
 	case COMMAND_REMOVE_DISK:
 		result = disk_remove();
 		break;
+	case COMMAND_START_SESSION:
+		result = session_start();
+		break;
+	case COMMAND_END_SESSION:
+		result = session_end();
+		break;
 	case COMMAND_LOAD_DRIVERS:
 		result = load_drivers();
 		break;
