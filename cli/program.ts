@@ -3,7 +3,10 @@ import { toolVersion } from '../builder/provenance.js';
 import { buildCommand } from './commands/build.js';
 import { completionCommand } from './commands/completion.js';
 import { doctorCommand } from './commands/doctor.js';
+import { attachCommand } from './commands/attach.js';
+import { detachCommand } from './commands/detach.js';
 import { inspectCommand } from './commands/inspect.js';
+import { sessionsCommand } from './commands/sessions.js';
 import { reportCommand } from './commands/report.js';
 import { restoreCommand } from './commands/restore.js';
 import { serveCommand } from './commands/serve.js';
@@ -31,6 +34,9 @@ export function createProgram(): Command {
     reportCommand(),
     serveCommand(),
     inspectCommand(),
+    attachCommand(),
+    detachCommand(),
+    sessionsCommand(),
     doctorCommand(),
   ];
   for (const command of commands) {

@@ -5,7 +5,7 @@ import { surveyRuntimes } from '../../analyzer/runtime/select.js';
 import { sensorPath } from '../../native/sensor.js';
 import { messageOf } from '../../analyzer/errors.js';
 import type { Check } from '../doctor/check.js';
-import { checkLeftovers } from '../doctor/leftovers.js';
+import { checkLeftovers, checkSessions } from '../doctor/leftovers.js';
 import { checkMachine } from '../doctor/machine.js';
 import { checkTools } from '../doctor/tools.js';
 import { addCommonOptions, option, type CommonOptions } from '../options.js';
@@ -22,6 +22,7 @@ export function doctorCommand(): Command {
         ...(await checkTools()),
         ...(await checkRuntimes()),
         await checkLeftovers(options.fix ?? false),
+        await checkSessions(options.fix ?? false),
       ];
       const failed = checks.some((check) => check.status === 'failed');
       process.stdout.write(

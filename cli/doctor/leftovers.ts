@@ -1,3 +1,6 @@
+import { exclusively, recoverSession } from '../../attacher/hijack/index.js';
+import { openVirtualMachine } from '../../attacher/hypervisor/index.js';
+import { allSessions } from '../commands/sessions.js';
 import { messageOf } from '../../analyzer/errors.js';
 import { findStaleWorkspaces, sweepWorkspace } from '../../analyzer/workspace/workspace.js';
 import type { Check } from './check.js';
@@ -19,5 +22,24 @@ export async function checkLeftovers(fix: boolean): Promise<Check> {
       detail: messageOf(error),
       fix: 'remove the cause and run `debloat doctor --fix` again',
     };
+  }
+}
+
+/** What killed sessions left in virtual machines; taken out if `fix`. */
+export async function checkSessions(fix: boolean): Promise<Check> {
+  const name = 'leftovers in virtual machines';
+  const dead = allSessions().filter(({ alive }) => !alive);
+  if (dead.length === 0) return { name, status: 'ok', detail: 'none' };
+  const ids = dead.map(({ id, pid }) => `session ${id} in process ${pid}`).join(', ');
+  if (!fix) return { name, status: 'limited', detail: ids, fix: 'debloat doctor --fix' };
+  try {
+    for (const { pid, id } of dead) {
+      using machine = openVirtualMachine(pid);
+      await exclusively(pid, () => recoverSession(machine, id, { log: () => undefined }));
+    }
+    return { name, status: 'ok', detail: `removed ${dead.length}` };
+  } catch (error) {
+    const fix = 'let the virtual machine run, and run `debloat doctor --fix` again';
+    return { name, status: 'limited', detail: messageOf(error), fix };
   }
 }

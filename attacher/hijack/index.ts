@@ -1,0 +1,5 @@
+export { attachDisk, AttachedDisk, type AttachDiskOptions } from './attach-disk.js';
+export { exclusively } from './exclusive.js';
+export { describePlan, preparePlan, type AttachPlan } from './prepare.js';
+export { recoverSession } from './recover.js';
+export { sessionsIn, type FoundSession } from './sessions.js';
