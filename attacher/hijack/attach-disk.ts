@@ -9,6 +9,7 @@ import { MmioServer } from '../virtio/mmio/mmio-server.js';
 import type { MmioDisk, MmioReport } from '../virtio/mmio/worker-protocol.js';
 import { windowAddress, windowSize, writePageTables } from './arena.js';
 import { Attachment, closeArena, takeArenaOut } from './attachment.js';
+import { rehearse } from './inject/rehearse.js';
 import { freeLines } from './interrupt-line.js';
 import type { AttachPlan } from './prepare.js';
 import { startTimeOf } from './process-start.js';
@@ -79,6 +80,7 @@ export async function attachDisk(
       hint: `debloat detach ${id}`,
     });
   }
+  await rehearse();
   const target = HijackTarget.of(machine);
   try {
     const resources = await addResources(target, plan, options, id, onStep);

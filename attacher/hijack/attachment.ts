@@ -11,6 +11,7 @@ import { arenaFiles, mappedAt, markedEvents, eventMark } from './hypervisor-file
 import type { AttachRecord } from './journal.js';
 import { withdraw, type EventName } from './resources.js';
 import { closeIn, unmapIn } from './system-calls.js';
+import type { StoppedThread } from './inject/stopped-thread.js';
 import type { HijackTarget } from './target.js';
 
 /** How long the guest may take to begin and to end what it was sent to do, in milliseconds. */
@@ -184,33 +185,59 @@ export async function takeArenaOut(
       writeEntry(target.memory, record.entryAddress, 0n);
     }
   }
-  await target.whileStopped((thread) => withdraw(target, thread, { file, record }, onStep));
-  await closeArena(target, record.id, file.bytes.length, onStep);
+  const named = findByName(target.pid, record.id);
+  await target.whileStopped((thread) => {
+    withdraw(target, thread, { file, record }, onStep);
+    closeNamed(thread, named, file.bytes.length, onStep);
+  });
 }
 
-/** The last steps, known by name alone: events that carry the mark, the mapping, the file. */
+/** What is known by name alone: events that carry the mark, the mapping, the file. */
+interface Named {
+  events: number[];
+  /** 0: not mapped. */
+  address: number;
+  files: number[];
+}
+
+/** Looked for while nothing is stopped. */
+function findByName(pid: number, id: string): Named {
+  return {
+    events: markedEvents(pid, eventMark(id)),
+    address: mappedAt(pid, id),
+    files: arenaFiles(pid).flatMap((each) => (each.id === id ? each.fd : [])),
+  };
+}
+
+function closeNamed(
+  thread: StoppedThread,
+  { events, address, files }: Named,
+  size: number,
+  onStep: (step: string) => void,
+): void {
+  for (const fd of events) {
+    onStep(`close the event ${fd}`);
+    closeIn(thread, fd);
+  }
+  if (address !== 0) {
+    onStep('unmap the shared memory');
+    unmapIn(thread, address, size);
+  }
+  for (const fd of files) {
+    onStep('close the shared memory');
+    closeIn(thread, fd);
+  }
+}
+
+/** Close an arena that nothing was noted in yet. */
 export async function closeArena(
   target: HijackTarget,
   id: string,
   size: number,
   onStep: (step: string) => void,
 ): Promise<void> {
-  const { pid } = target;
-  await target.whileStopped((thread) => {
-    for (const fd of markedEvents(pid, eventMark(id))) {
-      onStep(`close the event ${fd}`);
-      closeIn(thread, fd);
-    }
-    const address = mappedAt(pid, id);
-    if (address !== 0) {
-      onStep('unmap the shared memory');
-      unmapIn(thread, address, size);
-    }
-    for (const { fd } of arenaFiles(pid).filter((each) => each.id === id)) {
-      onStep('close the shared memory');
-      closeIn(thread, fd);
-    }
-  });
+  const named = findByName(target.pid, id);
+  await target.whileStopped((thread) => closeNamed(thread, named, size, onStep));
 }
 
 function silent(what: string): DebloatError {

@@ -25,12 +25,19 @@ export class StoppedThread {
   readonly #saved: UserRegisters;
   readonly #mask: bigint;
   readonly #since = performance.now();
+  /** The way back, the same for every call, is in the thread's memory. */
+  #prepared = false;
 
   private constructor(thread: TracedThread, injection: Injection, saved: UserRegisters) {
     this.#thread = thread;
     this.#injection = injection;
     this.#saved = saved;
     this.#mask = thread.signalMask();
+  }
+
+  /** A thread that is stopped already, wherever it is. */
+  static of(thread: TracedThread, injection: Injection, saved: UserRegisters): StoppedThread {
+    return new StoppedThread(thread, injection, saved);
   }
 
   /**
@@ -72,7 +79,8 @@ export class StoppedThread {
     const values = args.map((arg) => (arg === 'pointer' ? BigInt(at) : BigInt(arg)));
     const frame = callFrame(gadgets, this.#saved, this.#mask, number, values);
     if (parameters) memory.write(at, parameters);
-    memory.write(frame.address, frame.bytes);
+    if (!this.#prepared) memory.write(frame.address, frame.bytes);
+    this.#prepared = true;
     this.#thread.setRegisters(frame.registers);
     try {
       this.#thread.throughSystemCall();
