@@ -33,3 +33,6 @@ mv "$unfinished" "$destination/sensor-$arch"
 
 # What runs inside virtual machines and containers that are attached to.
 CC=$compiler sh "$here/guest/build.sh" "$destination"
+
+# What a thread of a hypervisor is sent through (x86-64, like stage 1).
+if [ "$arch" = amd64 ]; then "$compiler" -c -o "$destination/gate.o" "$here/hypervisor/gate.S"; fi

@@ -6,7 +6,16 @@ const places = ['./', '../dist/native/'];
 
 /** The path of stage 1 as a relocatable object (native/guest); undefined where it was not built: on other machines than x86-64. */
 export function guestStagePath(): string | undefined {
+  return builtFile('stage1.o');
+}
+
+/** The path of the hypervisor's gate (native/hypervisor), as a relocatable object; as above. */
+export function gatePath(): string | undefined {
+  return builtFile('gate.o');
+}
+
+function builtFile(name: string): string | undefined {
   return places
-    .map((place) => fileURLToPath(new URL(`${place}stage1.o`, import.meta.url)))
+    .map((place) => fileURLToPath(new URL(`${place}${name}`, import.meta.url)))
     .find((path) => existsSync(path));
 }

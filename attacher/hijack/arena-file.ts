@@ -19,6 +19,11 @@ export class ArenaFile implements Disposable {
     this.journal = new Journal(this.bytes.subarray(0, pageSize));
   }
 
+  /** Where it is in this process. */
+  get address(): number {
+    return this.#mapping.address;
+  }
+
   [Symbol.dispose](): void {
     this.#mapping.close();
     closeDescriptor(this.fd);

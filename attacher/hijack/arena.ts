@@ -7,8 +7,9 @@ const firstPassive = 0x50;
 /** Bytes of the window: the registers, and a config space that is long enough for a disk's. */
 export const windowSize = 0x200;
 
-/** Pages that the guest never sees: the journal, and the log of requests under way. */
+/** Pages that the guest never sees: the journal, the log of requests under way, the gate's code and its page. */
 const hostPages = 8;
+const gatePages = 2;
 
 /** Pages before the stage's image: the two levels of page tables that map the arena. */
 const tablePages = 2;
@@ -25,7 +26,7 @@ const table = Entry.present | Entry.writable | Entry.accessed;
 
 /**
  * The memory that an attach adds to a VM: a file shared with the hypervisor. Its first pages are ours,
- * and the guest never sees them: the journal, then the log of requests under way. The pages after them are guest memory; the last of them ends
+ * and the guest never sees them: the journal, the log of requests under way, the gate. The pages after them are guest memory; the last of them ends
  * with the first registers of the device's window. The final page has the other registers, and is
  * read-only for the guest.
  */
@@ -36,6 +37,8 @@ export interface ArenaLayout {
   fileSize: number;
   /** Offsets in the file. */
   inflight: number;
+  gateCode: number;
+  gatePage: number;
   ram: number;
   image: number;
   windowHead: number;
@@ -52,6 +55,8 @@ export function layoutArena(imageSize: number): ArenaLayout {
     ramPages,
     fileSize: passivePage + pageSize,
     inflight: pageSize,
+    gateCode: (hostPages - gatePages) * pageSize,
+    gatePage: (hostPages - 1) * pageSize,
     ram: hostPages * pageSize,
     image: (hostPages + tablePages) * pageSize,
     windowHead: passivePage - firstPassive,

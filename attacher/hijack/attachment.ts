@@ -186,8 +186,10 @@ export async function takeArenaOut(
     }
   }
   const named = findByName(target.pid, record.id);
+  await target.whileStopped((thread) => withdraw(target, thread, { file, record }, onStep));
+  // The gate is in what goes now.
+  target.gate = undefined;
   await target.whileStopped((thread) => {
-    withdraw(target, thread, { file, record }, onStep);
     closeNamed(thread, named, file.bytes.length, onStep);
   });
 }

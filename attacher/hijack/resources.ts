@@ -1,4 +1,4 @@
-import { ftruncateSync } from 'node:fs';
+import { ftruncateSync, readFileSync } from 'node:fs';
 import { DebloatError } from '../../analyzer/errors.js';
 import { readEvent, writeEvent } from '../../native/linux/event.js';
 import { failedWith } from '../../native/linux/system-error.js';
@@ -9,7 +9,10 @@ import { arenaName, eventMark } from './hypervisor-files.js';
 import type { AttachRecord } from './journal.js';
 import { VmCalls } from './kvm/vm-calls.js';
 import type { StoppedThread } from './inject/stopped-thread.js';
-import { closeIn, createEventIn, createMemoryFileIn, mapIn } from './system-calls.js';
+import { gatePath } from '../../native/guest-stage.js';
+import { link } from '../guest/linker/link.js';
+import { Gate } from './inject/gate.js';
+import { closeIn, createEventIn, createMemoryFileIn, mapCodeIn, mapIn } from './system-calls.js';
 import type { HijackTarget } from './target.js';
 
 /** Registers whose writes ring: QueueNotify, InterruptACK, Status (VIRTIO 1.2, 4.2.4). */
@@ -73,7 +76,36 @@ export function createArena(
   request.onStep('map the shared memory');
   record.userAddress = mapIn(thread, remote, layout.fileSize);
   file.journal.write(record);
+  request.onStep('open the gate');
+  target.gate = openGate(thread, file, remote, record.userAddress, layout);
+  if (target.gate) thread.passTo(target.gate);
   return { file, record };
+}
+
+/** Put the gate's code into the arena, executable; undefined where the hypervisor may not have it so. */
+function openGate(
+  thread: StoppedThread,
+  file: ArenaFile,
+  fd: number,
+  userAddress: number,
+  layout: ArenaLayout,
+): Gate | undefined {
+  const path = gatePath();
+  if (path === undefined) return undefined;
+  const { image } = link(readFileSync(path), BigInt(pageSize), new Map());
+  file.bytes.set(image.subarray(0, pageSize), layout.gateCode);
+  try {
+    mapCodeIn(thread, fd, layout.gateCode, userAddress + layout.gateCode);
+  } catch (error) {
+    if (!failedWith(error, 'EACCES', 'EPERM')) throw error;
+    return undefined;
+  }
+  return new Gate(
+    file.bytes.subarray(layout.gatePage, layout.gatePage + pageSize),
+    file.address + layout.gatePage,
+    userAddress + layout.gatePage,
+    userAddress + layout.gateCode,
+  );
 }
 
 /** Make the events, known by a mark until the journal has their numbers. */

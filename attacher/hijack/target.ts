@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { DebloatError } from '../../analyzer/errors.js';
 import type { PhysicalMemory } from '../guest/index.js';
 import type { VirtualMachine } from '../hypervisor/index.js';
+import type { Gate } from './inject/gate.js';
 import { findGadgets } from './inject/gadgets.js';
 import { StoppedThread, type Injection } from './inject/stopped-thread.js';
 
@@ -23,6 +24,8 @@ const patience = 5000;
 export class HijackTarget implements Disposable {
   /** All the time that threads of the hypervisor stood for us, in milliseconds. */
   stopped = 0;
+  /** The quick way for calls, once there is one. */
+  gate: Gate | undefined;
   readonly #injection: Injection;
   readonly #pidfd: number;
 
@@ -57,6 +60,7 @@ export class HijackTarget implements Disposable {
     const thread = StoppedThread.stop(this.#injection, vcpu.tid, vcpu.fd);
     if (thread === undefined) return undefined;
     try {
+      if (this.gate) thread.passTo(this.gate);
       return { result: act(thread) };
     } finally {
       this.stopped += thread.resume();

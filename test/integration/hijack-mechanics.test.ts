@@ -13,9 +13,8 @@ import {
 } from '../../attacher/hijack/arena.js';
 import { findFreeEntry, readEntry, writeEntry } from '../../attacher/hijack/address-space.js';
 import { enterStage, isAnyoneInside } from '../../attacher/hijack/enter-stage.js';
-import { createArena, createEvents, plugIn, withdraw } from '../../attacher/hijack/resources.js';
-import { closeIn, unmapIn } from '../../attacher/hijack/system-calls.js';
-import { arenaFiles } from '../../attacher/hijack/hypervisor-files.js';
+import { takeArenaOut } from '../../attacher/hijack/attachment.js';
+import { createArena, createEvents, plugIn } from '../../attacher/hijack/resources.js';
 import { HijackTarget } from '../../attacher/hijack/target.js';
 import { PageTables } from '../../attacher/guest/index.js';
 import { openVirtualMachine } from '../../attacher/hypervisor/index.js';
@@ -109,16 +108,9 @@ describe.each([
     await sleep(20);
     expect((await vm.counts()).counter).toBeGreaterThan(after.counter);
 
-    writeEntry(machine.memory, free.address, 0n);
+    record.entryAddress = free.address;
+    await takeArenaOut(target, { file, record }, request.onStep);
     expect(readEntry(machine.memory, free.address)).toBe(0n);
-    await target.whileStopped((thread) =>
-      withdraw(target, thread, { file, record }, request.onStep),
-    );
-    const [{ fd } = { fd: -1 }] = arenaFiles(vm.pid);
-    await target.whileStopped((thread) => {
-      unmapIn(thread, record.userAddress, layout.fileSize);
-      closeIn(thread, fd);
-    });
     for (const event of Object.values(events)) closeDescriptor(event);
     file[Symbol.dispose]();
     expect(vm.holdings()).toEqual(before);

@@ -75,21 +75,11 @@ export function callFrame(
   args: bigint[],
 ): CallFrame {
   // pop %rax; ret; syscall; ret — three words, then the frame that the second call reads at its stack pointer.
-  const chainWords = 3;
-  const address = alignDown(parameterAddress(saved) - Frame.size - chainWords * 8);
-  const bytes = new Uint8Array(chainWords * 8 + Frame.size);
+  const { address, bytes } = signalFrame(saved, signalMask);
   const view = new DataView(bytes.buffer);
   view.setBigUint64(0, BigInt(gadgets.popRax), true);
   view.setBigUint64(8, NR_rt_sigreturn, true);
   view.setBigUint64(16, BigInt(gadgets.syscall), true);
-  const frame = chainWords * 8;
-  view.setUint32(frame + Frame.stackFlags, keepStack, true);
-  sigcontext.forEach((name, index) => {
-    view.setBigUint64(frame + Frame.registers + index * 8, saved.get(name), true);
-  });
-  view.setUint16(frame + Frame.codeSegment, Number(saved.get('cs')), true);
-  view.setUint16(frame + Frame.stackSegment, Number(saved.get('ss')), true);
-  view.setBigUint64(frame + Frame.signalMask, signalMask, true);
   const [rdi = 0n, rsi = 0n, rdx = 0n, r10 = 0n, r8 = 0n, r9 = 0n] = args;
   const registers = saved.with({
     rip: BigInt(gadgets.syscall),
@@ -99,6 +89,33 @@ export function callFrame(
     ...{ rdi, rsi, rdx, r10, r8, r9 },
   });
   return { address, bytes, registers };
+}
+
+/** Words before the frame proper. */
+const chainWords = 3;
+
+/** Where rt_sigreturn(2) reads its frame: what the stack pointer must be then. */
+export function frameAddress(frame: { address: number }): number {
+  return frame.address + chainWords * 8;
+}
+
+/** A signal frame by which a thread becomes what `saved` says; the words before it are still free. */
+export function signalFrame(
+  saved: UserRegisters,
+  signalMask: bigint,
+): { address: number; bytes: Uint8Array } {
+  const address = alignDown(parameterAddress(saved) - Frame.size - chainWords * 8);
+  const bytes = new Uint8Array(chainWords * 8 + Frame.size);
+  const view = new DataView(bytes.buffer);
+  const frame = chainWords * 8;
+  view.setUint32(frame + Frame.stackFlags, keepStack, true);
+  sigcontext.forEach((name, index) => {
+    view.setBigUint64(frame + Frame.registers + index * 8, saved.get(name), true);
+  });
+  view.setUint16(frame + Frame.codeSegment, Number(saved.get('cs')), true);
+  view.setUint16(frame + Frame.stackSegment, Number(saved.get('ss')), true);
+  view.setBigUint64(frame + Frame.signalMask, signalMask, true);
+  return { address, bytes };
 }
 
 function alignDown(address: number): number {

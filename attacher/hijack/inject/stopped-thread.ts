@@ -2,7 +2,14 @@ import { SystemError } from '../../../native/linux/system-error.js';
 import type { RemoteMemory } from '../../../native/linux/remote-memory.js';
 import { TracedThread } from '../../../native/linux/traced-thread.js';
 import type { UserRegisters } from '../../../native/linux/user-registers.js';
-import { callFrame, parameterAddress, parameterRoom } from './call-frame.js';
+import {
+  callFrame,
+  frameAddress,
+  parameterAddress,
+  parameterRoom,
+  signalFrame,
+} from './call-frame.js';
+import type { Gate } from './gate.js';
 import type { Gadgets } from './gadgets.js';
 
 const NR_ioctl = 16n;
@@ -27,6 +34,8 @@ export class StoppedThread {
   readonly #since = performance.now();
   /** The way back, the same for every call, is in the thread's memory. */
   #prepared = false;
+  /** Where the thread is now; it is traced no more. */
+  #gate: Gate | undefined;
 
   private constructor(thread: TracedThread, injection: Injection, saved: UserRegisters) {
     this.#thread = thread;
@@ -72,6 +81,7 @@ export class StoppedThread {
     args: (number | bigint | 'pointer')[],
     parameters?: Uint8Array,
   ): number {
+    if (this.#gate) return this.#gate.call(name, number, args, parameters);
     if (parameters && parameters.length > parameterRoom)
       throw new RangeError('parameters too long');
     const { memory, gadgets } = this.#injection;
@@ -100,12 +110,36 @@ export class StoppedThread {
     parameters: Uint8Array,
   ): Uint8Array {
     this.call(name, number, args, parameters);
+    if (this.#gate) return this.#gate.parameters(parameters.length);
     return this.#injection.memory.read(parameterAddress(this.#saved), parameters.length);
+  }
+
+  /**
+   * Go on by the gate: the thread is sent there, and is not traced from then on. Not where it has
+   * filters of system calls, which rest only while it is traced.
+   */
+  passTo(gate: Gate): void {
+    const { memory, filtered } = this.#injection;
+    if (filtered || this.#gate) return;
+    gate.open();
+    const frame = signalFrame(this.#saved, this.#mask);
+    memory.write(frame.address, frame.bytes);
+    this.#thread.setRegisters(
+      this.#saved.with({
+        rip: BigInt(gate.code),
+        rsp: BigInt(frameAddress(frame)),
+        rbx: BigInt(gate.remoteAddress),
+        orig_rax: -1n,
+      }),
+    );
+    this.#thread.resume();
+    this.#gate = gate;
   }
 
   /** Let the thread go on; how long it stood, in milliseconds. */
   resume(): number {
-    this.#thread.resume();
+    if (this.#gate) this.#gate.close();
+    else this.#thread.resume();
     return performance.now() - this.#since;
   }
 }

@@ -1,0 +1,111 @@
+import { constants } from 'node:os';
+import { wakeWaiters } from '../../../native/linux/futex.js';
+import { SystemError } from '../../../native/linux/system-error.js';
+
+/** Offsets in the gate's page (native/hypervisor/gate.S). */
+const Page = {
+  state: 0x00,
+  completed: 0x04,
+  sleeping: 0x08,
+  left: 0x0c,
+  timeout: 0x10,
+  number: 0x20,
+  arguments: 0x28,
+  result: 0x58,
+  parameters: 0x400,
+};
+const State = { nothing: 0, call: 1, leave: 2 };
+
+/** How long a thread waits at the gate for the next call before it goes back, in nanoseconds. */
+const threadPatience = 200_000_000n;
+/** How long a call may take, in milliseconds. */
+const patience = 5000;
+
+/** Bytes of parameters that a call may have. */
+export const gateParameterRoom = 4096 - Page.parameters;
+
+/**
+ * Our side of the gate: a page shared with the hypervisor, in which one of its threads finds the
+ * system calls it shall make. No ptrace is involved, so a call costs what it costs.
+ */
+export class Gate {
+  readonly #words: Int32Array;
+  readonly #view: DataView;
+  readonly #page: Uint8Array;
+
+  /**
+   * `page`: 4096 bytes that are mapped here at `localAddress` and in the hypervisor at
+   * `remoteAddress`; `code` is where the gate's instructions are there.
+   */
+  constructor(
+    page: Uint8Array,
+    readonly localAddress: number,
+    readonly remoteAddress: number,
+    readonly code: number,
+  ) {
+    this.#page = page;
+    this.#view = new DataView(page.buffer, page.byteOffset, page.byteLength);
+    this.#words = new Int32Array(page.buffer, page.byteOffset, page.byteLength / 4);
+  }
+
+  /** Make ready for a thread that will come. */
+  open(): void {
+    this.#page.fill(0, 0, Page.parameters);
+    this.#view.setBigUint64(Page.timeout + 8, threadPatience, true);
+  }
+
+  /**
+   * Have the thread at the gate make a call; its result. `parameters` are put where `pointer` among
+   * `args` points to. Throws SystemError named `name`: ETIMEDOUT if the thread has gone back.
+   */
+  call(
+    name: string,
+    number: number,
+    args: (number | bigint | 'pointer')[],
+    parameters?: Uint8Array,
+  ): number {
+    if (parameters && parameters.length > gateParameterRoom)
+      throw new RangeError('parameters too long');
+    const pointer = BigInt(this.remoteAddress + Page.parameters);
+    if (parameters) this.#page.set(parameters, Page.parameters);
+    this.#view.setBigUint64(Page.number, BigInt(number), true);
+    for (let n = 0; n < 6; n++) {
+      const arg = args[n] ?? 0;
+      const value = arg === 'pointer' ? pointer : BigInt.asUintN(64, BigInt(arg));
+      this.#view.setBigUint64(Page.arguments + n * 8, value, true);
+    }
+    const completed = this.#load(Page.completed);
+    if (!this.#post(State.call)) throw new SystemError(name, constants.errno.ETIMEDOUT);
+    const end = performance.now() + patience;
+    while (this.#load(Page.completed) === completed) {
+      if (performance.now() > end) throw new SystemError(name, constants.errno.ETIMEDOUT);
+    }
+    const result = this.#view.getBigInt64(Page.result, true);
+    if (result < 0n && result > -4096n) throw new SystemError(name, Number(-result));
+    return Number(result);
+  }
+
+  /** The parameters of the last call, as it left them. */
+  parameters(length: number): Uint8Array {
+    return this.#page.slice(Page.parameters, Page.parameters + length);
+  }
+
+  /** Let the thread go back to where it was, and see that it is on its way. */
+  close(): void {
+    this.#post(State.leave);
+    const end = performance.now() + patience;
+    while (this.#load(Page.left) === 0 && performance.now() < end);
+  }
+
+  /** False if the thread has gone back already. */
+  #post(state: number): boolean {
+    const found = Atomics.compareExchange(this.#words, Page.state / 4, State.nothing, state);
+    if (found !== State.nothing) return false;
+    if (this.#load(Page.sleeping) !== 0) wakeWaiters(this.localAddress + Page.state);
+    return true;
+  }
+
+  #load(offset: number): number {
+    return Atomics.load(this.#words, offset / 4);
+  }
+}
