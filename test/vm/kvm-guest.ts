@@ -94,8 +94,13 @@ export async function startKvmGuest(options: KvmGuestOptions): Promise<KvmGuest>
         ...['-incoming', incoming(program, state)],
       ],
     });
-    await loaded(guest);
-    await guest.qmp('cont');
+    try {
+      await loaded(guest);
+      await guest.qmp('cont');
+    } catch (error) {
+      await guest.stop();
+      throw error;
+    }
     return Object.assign(guest, { symbols });
   } finally {
     closeSync(input);

@@ -33,7 +33,7 @@ export async function savedState(
 
 /** QEMU's argument that loads the state in `file`, which is also its file descriptor 3. */
 export function incoming(program: string, file: string): string {
-  // file: is new in 8.2, and fd: refuses files since 11; what libvirt starts may open no path, so fd: is proved too.
+  // file: is new in 8.2 (docs/about/deprecated: fd: with a file, since 9.1), and 11 refuses fd: with a file.
   return Number(/version (\d+)/.exec(qemuVersion(program))?.[1]) < 9 ? 'fd:3' : `file:${file}`;
 }
 

@@ -83,7 +83,12 @@ export async function startTcgGuest(options: TcgGuestOptions): Promise<TcgGuest>
       ...(options.devices ?? []),
     ],
   });
-  await guest.printed(/^guest-ready$/m, 240);
+  try {
+    await guest.printed(/^guest-ready$/m, 240);
+  } catch (error) {
+    await guest.stop();
+    throw error;
+  }
   const kallsyms = disk ? readKallsyms(disk) : '';
   return Object.assign(guest, { symbols: exportedSymbols(kallsyms) });
 }
