@@ -121,8 +121,8 @@ async function bootedMachine(options: KvmGuestOptions): Promise<Machine> {
   );
   const microvm = type.startsWith('microvm');
   return {
-    // Left to itself a microvm has a clock chip under TCG and none under KVM.
-    type: microvm && !type.includes('rtc=') ? `${type},rtc=off` : type,
+    // Left to itself a microvm has a clock chip under TCG and none under KVM. Linux 5.10 waits for one for ever.
+    type: microvm && !type.includes('rtc=') ? `${type},rtc=on` : type,
     memory: options.memory ?? 256,
     cpus: options.cpus ?? 1,
     cpu,
