@@ -114,10 +114,12 @@ class Table {
   #entry(offset: number): ExportedSymbol | undefined {
     if (offset < 0 || offset + entryLength > this.#bytes.length) return undefined;
     const index = offset / 4;
-    const name = this.#name(offset + 4 + (this.words[index + 1] ?? 0));
+    const name = this.#text(offset + 4 + (this.words[index + 1] ?? 0), isNameByte);
     if (name === undefined) return undefined;
     const namespace = offset + 8 + (this.words[index + 2] ?? 0);
-    if (this.#bytes[namespace] !== 0 && this.#name(namespace) === undefined) return undefined;
+    if (this.#bytes[namespace] !== 0 && this.#text(namespace, isPrintable) === undefined) {
+      return undefined;
+    }
     const value = offset + (this.words[index] ?? 0);
     const address = BigInt.asUintN(64, this.#start + BigInt(value));
     const inImage = value >= 0 && value < this.#bytes.length;
@@ -125,11 +127,11 @@ class Table {
     return { name, address, entry: offset };
   }
 
-  /** The name at `offset`; undefined if there is none. */
-  #name(offset: number): string | undefined {
+  /** The text at `offset`, if it is one of such bytes. */
+  #text(offset: number, isPart: Uint8Array): string | undefined {
     if (offset < 0 || offset >= this.#bytes.length) return undefined;
     let end = offset;
-    while (isNameByte[this.#bytes[end] ?? 0]) {
+    while (isPart[this.#bytes[end] ?? 0]) {
       if (++end - offset > longestName) return undefined;
     }
     if (end === offset || this.#bytes[end] !== 0) return undefined;
@@ -137,7 +139,9 @@ class Table {
   }
 }
 
-/** Bytes that names of symbols and namespaces are made of. */
-const isNameByte = Uint8Array.from({ length: 256 }, (_, byte) =>
-  /[\w.$,-]/.test(String.fromCharCode(byte)) ? 1 : 0,
-);
+const bytesLike = (pattern: RegExp) =>
+  Uint8Array.from({ length: 256 }, (_, byte) => Number(pattern.test(String.fromCharCode(byte))));
+
+/** What names of symbols are made of, and those of namespaces: "module:kvm,kvm-*" is one. */
+const isNameByte = bytesLike(/[\w.$]/);
+const isPrintable = bytesLike(/[!-~]/);

@@ -40,7 +40,7 @@ export function findKernel(
 ): GuestKernel {
   const cache = cacheDirectory === undefined ? undefined : new SymbolCache(cacheDirectory);
   let old: Refusal | undefined;
-  for (const pageTables of candidates(memory, registers)) {
+  for (const pageTables of PageTables.candidates(memory, registers)) {
     const known = cache?.find(pageTables);
     if (known) return result(known, pageTables, true);
     try {
@@ -59,13 +59,6 @@ export function findKernel(
       hint: 'it may run another system, or be still booting',
     })
   );
-}
-
-/** A guest with page-table isolation uses, in user mode, tables without the kernel: its other ones are 4 KiB before. */
-function* candidates(memory: PhysicalMemory, registers: PagingRegisters): Generator<PageTables> {
-  const tables = PageTables.of(memory, registers);
-  yield tables;
-  if (tables.root % 8192 !== 0) yield new PageTables(memory, tables.root - 4096, tables.levels);
 }
 
 /** The kernel by a look at all its memory. */

@@ -65,6 +65,18 @@ export class PageTables {
     return new PageTables(memory, Number(cr3 & ADDRESS), (cr4 & CR4_LA57) === 0n ? 4 : 5);
   }
 
+  /**
+   * The tables that `registers` point to, and those that may have the kernel instead: a guest with page-table
+   * isolation uses others in user mode, which lie 4 KiB after the kernel's (arch/x86/entry/calling.h).
+   */
+  static *candidates(memory: PhysicalMemory, registers: PagingRegisters): Generator<PageTables> {
+    const tables = PageTables.of(memory, registers);
+    yield tables;
+    if (tables.root % (2 * tableSize) !== 0) {
+      yield new PageTables(memory, tables.root - tableSize, tables.levels);
+    }
+  }
+
   /** Where `address` is; undefined if it is not mapped, or its tables are outside memory. */
   translate(address: bigint): Translation | undefined {
     const page = this.#pageOf(address);

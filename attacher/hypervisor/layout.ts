@@ -17,29 +17,23 @@ const leastMemory = 16 * MiB;
 const leastFurther = 128 * MiB;
 const mostAreas = 16;
 
-/** What a process can write, in one piece. */
+/** What a process can write and not execute (no hypervisor runs its guest's memory), in one piece. */
 interface Stretch {
   start: number;
   size: number;
   area: MemoryArea;
 }
 
-/** Stretches that a process can write, neighbours of the same kind joined (advice to the kernel splits them). */
-function joinedStretches(areas: readonly MemoryArea[]): Stretch[] {
+/** Stretches that a process can write, the largest first; with `join` neighbours of the same kind are one. */
+function writableStretches(areas: readonly MemoryArea[], join: boolean): Stretch[] {
   const joined: Stretch[] = [];
-  for (const stretch of singleStretches(areas)) {
+  for (const area of areas) {
+    if (!area.readable || !area.writable || area.executable || area.name.startsWith('[')) continue;
     const last = joined.at(-1);
-    if (last && follows(last, stretch.area)) last.size += stretch.size;
-    else joined.push(stretch);
+    if (join && last && follows(last, area)) last.size += area.end - area.start;
+    else joined.push({ start: area.start, size: area.end - area.start, area });
   }
-  return joined;
-}
-
-/** The same as the kernel keeps them: a thread's stack may lie right below the guest's memory. */
-function singleStretches(areas: readonly MemoryArea[]): Stretch[] {
-  return areas
-    .filter(({ readable, writable, name }) => readable && writable && !name.startsWith('['))
-    .map((area) => ({ start: area.start, size: area.end - area.start, area }));
+  return joined.sort((a, b) => b.size - a.size);
 }
 
 function follows({ start, size, area }: Stretch, next: MemoryArea): boolean {
@@ -63,14 +57,15 @@ export function possibleLayouts(
   areas: readonly MemoryArea[],
   lowMemoryEnds: readonly number[],
 ): Placement[][] {
-  const layouts = [joinedStretches(areas), singleStretches(areas)].flatMap((stretches) =>
-    layoutsOf(stretches, lowMemoryEnds),
+  // Advice to the kernel splits an area; but what lies beside memory may also be something else, as a stack.
+  const layouts = [false, true].flatMap((join) =>
+    layoutsOf(writableStretches(areas, join), lowMemoryEnds),
   );
   return layouts.filter((layout, n) => n === layouts.findIndex((other) => same(layout, other)));
 }
 
-function layoutsOf(all: Stretch[], lowMemoryEnds: readonly number[]): Placement[][] {
-  const stretches = all.filter(({ size }) => size >= leastMemory).sort((a, b) => b.size - a.size);
+function layoutsOf(all: readonly Stretch[], lowMemoryEnds: readonly number[]): Placement[][] {
+  const stretches = all.filter(({ size }) => size >= leastMemory);
   const largest = stretches[0];
   if (largest === undefined) return [];
   const further = stretches

@@ -1,4 +1,5 @@
-import type { PhysicalMemory } from '../guest/memory/physical-memory.js';
+import { kernelStart } from '../guest/kernel-image.js';
+import type { MemoryRegion, PhysicalMemory } from '../guest/memory/physical-memory.js';
 import { PageTables, type PagingRegisters } from '../guest/page-tables.js';
 import { Refusal } from '../refusal.js';
 
@@ -18,10 +19,11 @@ export function directlyMapped(
   registers: PagingRegisters,
 ): number | undefined {
   try {
-    const tables = PageTables.of(memory, registers);
-    for (const base of directMapBases(tables)) {
-      const bytes = measure(tables, base);
-      if (bytes !== undefined) return bytes;
+    for (const tables of PageTables.candidates(memory, registers)) {
+      for (const base of directMapBases(tables)) {
+        const bytes = measure(tables, base);
+        if (bytes !== undefined) return bytes;
+      }
     }
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
@@ -43,21 +45,24 @@ function* directMapBases(tables: PageTables): Generator<bigint> {
   }
 }
 
-/** Bytes mapped one to one from `base` on; undefined if any is outside memory. */
+/** Bytes mapped one to one from `base` on that are in memory; undefined if some stretch is in part. */
 function measure(tables: PageTables, base: bigint): number | undefined {
+  const { regions } = tables.memory;
+  const last = regions.at(-1);
+  const top = last === undefined ? 0 : last.guestAddress + last.size;
   let bytes = 0;
   let extents = 0;
-  const end = 0xffff_ffff_0000_0000n;
-  for (const { virtual, physical, length } of tables.extents(base, end)) {
+  for (const { virtual, physical, length } of tables.extents(base, kernelStart)) {
     if (virtual - BigInt(physical) !== base || ++extents > mostExtents) break;
-    if (!isInside(tables.memory, physical, length)) return undefined;
+    // Memory that was plugged in later lies above all that is known, and is of no use to us.
+    if (physical >= top) continue;
+    if (!isInside(regions, physical, length)) return undefined;
     bytes += length;
   }
   return bytes === 0 ? undefined : bytes;
 }
 
-/** Whether a range is memory. The first MiB always counts: it is mapped as a whole, with holes for devices. */
-function isInside({ regions }: PhysicalMemory, physical: number, length: number): boolean {
+function isInside(regions: readonly MemoryRegion[], physical: number, length: number): boolean {
   return regions.some(
     ({ guestAddress, size }) =>
       physical >= guestAddress && physical + length <= guestAddress + size,
