@@ -41,9 +41,9 @@ export function findKernel(
   const cache = cacheDirectory === undefined ? undefined : new SymbolCache(cacheDirectory);
   let old: Refusal | undefined;
   for (const pageTables of PageTables.candidates(memory, registers)) {
-    const known = cache?.find(pageTables);
-    if (known) return result(known, pageTables, true);
     try {
+      const known = cache?.find(pageTables);
+      if (known) return result(known, pageTables, true);
       const found = scan(pageTables);
       if (found === undefined) continue;
       cache?.store(found);

@@ -42,6 +42,9 @@ const tableSize = 4096;
 /** Tables that one walk may read: enough for 2 TiB in pages of 2 MiB, read in a fraction of a second. */
 const mostTables = 4096;
 
+/** Stretches that one walk may find; a kernel has a few dozen, the mapping of all its memory some hundreds. */
+const mostExtents = 32768;
+
 /**
  * A guest's page tables of 4 or 5 levels. All that is in them is the guest's say-so: depth is fixed
  * and reads are counted, so loops end; addresses outside memory are as good as not present.
@@ -129,24 +132,22 @@ export class PageTables {
 
   /**
    * What is mapped from `from` up to `to` (both canonical, in the same half), in ascending order,
-   * neighbours joined. Refused ("page-tables") when there are more tables than any real guest has.
+   * neighbours joined. Refused ("page-tables") when there is more to them than in any real guest.
    */
   *extents(from: bigint, to: bigint): Generator<Extent, void, undefined> {
     const first = this.#pageOf(from);
     const last = this.#pageOf(to - 1n);
     if (first === undefined || last === undefined) return;
     const budget = { tables: mostTables };
-    let pending: { page: number; physical: number; pages: number } | undefined;
+    let extents = 0;
+    let pending: Leaf | undefined;
     for (const leaf of this.#leaves(this.root, this.levels, 0, first, last, budget)) {
-      if (
-        pending?.page !== undefined &&
-        pending.page + pending.pages === leaf.page &&
-        pending.physical + pending.pages * tableSize === leaf.physical
-      ) {
+      if (pending && isNext(pending, leaf)) {
         pending.pages += leaf.pages;
         continue;
       }
       if (pending) yield this.#extent(pending);
+      if (++extents > mostExtents) throw tooMuch();
       pending = { ...leaf };
     }
     if (pending) yield this.#extent(pending);
@@ -174,12 +175,8 @@ export class PageTables {
     first: number,
     last: number,
     budget: { tables: number },
-  ): Generator<{ page: number; physical: number; pages: number }, void, undefined> {
-    if (budget.tables-- <= 0) {
-      throw new Refusal('page-tables', 'the guest’s page tables are larger than any real ones', {
-        hint: 'they are damaged, or made to mislead',
-      });
-    }
+  ): Generator<Leaf, void, undefined> {
+    if (budget.tables-- <= 0) throw tooMuch();
     const entries = this.#table(table);
     if (entries === undefined) return;
     const span = spanOf(level);
@@ -214,11 +211,30 @@ export class PageTables {
     return Number(BigInt.asUintN(bits, address) >> 12n);
   }
 
-  #extent({ page, physical, pages }: { page: number; physical: number; pages: number }): Extent {
+  #extent({ page, physical, pages }: Leaf): Extent {
     const bits = this.levels * 9 + 12;
     const virtual = BigInt.asUintN(64, BigInt.asIntN(bits, BigInt(page) << 12n));
     return { virtual, physical, length: pages * tableSize };
   }
+}
+
+/** What an entry maps: numbers of pages of 4 KiB, without the sign of the address. */
+interface Leaf {
+  page: number;
+  physical: number;
+  pages: number;
+}
+
+function isNext(last: Leaf, leaf: Leaf): boolean {
+  return (
+    last.page + last.pages === leaf.page && last.physical + last.pages * tableSize === leaf.physical
+  );
+}
+
+function tooMuch(): Refusal {
+  return new Refusal('page-tables', 'the guest’s page tables are larger than any real ones', {
+    hint: 'they are damaged, or made to mislead',
+  });
 }
 
 /** Pages of 4 KiB that an entry of a table at `level` stands for. */
