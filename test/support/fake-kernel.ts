@@ -25,7 +25,7 @@ export function fakeSymbols(random: Random, count: number, imageSize: number): F
     const length = 1 + random.below(5);
     names.add(
       Array.from({ length }, () => random.pick(words)).join('_') +
-        (random.oneIn(3) ? '' : random.below(1000)),
+        (random.oneIn(3) ? '' : `${random.below(1000)}`),
     );
   }
   return [...names].sort().map((name) => {
