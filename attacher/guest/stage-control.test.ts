@@ -132,6 +132,31 @@ describe('StageControl', () => {
     expect(() => control.setDisk(disk)).toThrow(RangeError);
   });
 
+  it('writes the session, and refuses a name that can be guessed', () => {
+    const { bytes, view, control } = block();
+    const session = {
+      program: 0xffff_ff80_0000_8000n,
+      programSize: 13_120,
+      toGuest: 0xffff_ff80_0001_0000n,
+      fromGuest: 0xffff_ff80_0002_0000n,
+      paths: 0n,
+      pathCount: 0,
+      socketName: 'a1b2c3d4e5f6a7b8c9d0e1f2',
+    };
+    control.setSession(session);
+    expect(view.getBigUint64(controlOffset.to_guest, true)).toBe(session.toGuest);
+    expect(view.getBigUint64(controlOffset.program_size, true)).toBe(13_120n);
+    const name = Buffer.from(bytes).toString('latin1', controlOffset.socket_name);
+    expect(name.startsWith(`${session.socketName}\0`)).toBe(true);
+    expect(() => control.setSession({ ...session, socketName: 'debloat' })).toThrow(RangeError);
+    expect(() => control.setSession({ ...session, programSize: NaN })).toThrow(RangeError);
+    expect(control.session).toBe('none');
+    view.setUint32(controlOffset.session, 1, true);
+    expect(control.session).toBe('running');
+    view.setUint32(controlOffset.session, 0xffffffff, true);
+    expect(control.session).toBe('over');
+  });
+
   it('hands out whole lines of messages, whatever the guest writes', () => {
     const { bytes, view, control } = block();
     let head = 0;

@@ -42,7 +42,6 @@ export const controlOffset = {
   from_guest: 0x0d8,
   names: 0x0e0,
   name_count: 0x0e8,
-  wait_ms: 0x0ec,
   socket_name: 0x0f0,
   message_head: 0x400,
   message_tail: 0x408,
@@ -62,6 +61,25 @@ export interface DiskRequest {
   /** Modules that the guest's modprobe is asked for first; this waits for guest user space. */
   readonly drivers?: readonly string[];
 }
+
+export interface SessionRequest {
+  /** Guest-virtual address and bytes of stage 2's ELF file. */
+  readonly program: bigint;
+  readonly programSize: number;
+  /** Guest-virtual addresses of the rings (byte-ring.ts), after their reset. */
+  readonly toGuest: bigint;
+  readonly fromGuest: bigint;
+  /**
+   * Guest-virtual address of paths, each with its NUL, and their number: tried for the program's
+   * file where the guest has no /proc. 0 and 0 for none.
+   */
+  readonly paths: bigint;
+  readonly pathCount: number;
+  /** Random, of 16 to 31 letters and digits. */
+  readonly socketName: string;
+}
+
+export type SessionState = 'none' | 'running' | 'over';
 
 export interface Outcome {
   /** 0 or a negative errno. */
@@ -145,6 +163,31 @@ export class StageControl {
     this.#bytes.fill(0, controlOffset.drivers, controlOffset.drivers + driversBytes);
     this.#bytes.set(block, controlOffset.drivers);
     this.#view.setUint32(controlOffset.driver_count, names.length, true);
+  }
+
+  /** What the next `startSession` shall run. */
+  setSession(session: SessionRequest): void {
+    if (!/^[A-Za-z0-9]{16,31}$/.test(session.socketName)) {
+      throw new RangeError('a socket name has 16 to 31 letters and digits');
+    }
+    const view = this.#view;
+    const size = integer('size of the program', session.programSize, 64, 2 ** 24);
+    view.setBigUint64(controlOffset.program, session.program, true);
+    view.setBigUint64(controlOffset.program_size, BigInt(size), true);
+    view.setBigUint64(controlOffset.to_guest, session.toGuest, true);
+    view.setBigUint64(controlOffset.from_guest, session.fromGuest, true);
+    view.setBigUint64(controlOffset.names, session.paths, true);
+    const count = integer('number of paths', session.pathCount, 0, 64);
+    view.setUint32(controlOffset.name_count, count, true);
+    const name = new Uint8Array(32);
+    name.set(Buffer.from(session.socketName, 'latin1'));
+    this.#bytes.set(name, controlOffset.socket_name);
+  }
+
+  /** Whether a session runs; `over`: its program has gone, and endSession takes the rest down. */
+  get session(): SessionState {
+    const state = this.#load(controlOffset.session);
+    return state === 1 ? 'running' : state === 0 ? 'none' : 'over';
   }
 
   /** Writes the next command; its work must be queued after this. Its sequence number. */
