@@ -44,19 +44,18 @@ int container_enter(const char *overlay)
 	tree = call(open_tree, AT_FDCWD, overlay, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
 	if (tree < 0)
 		return failed("take the overlay along (open_tree)", tree);
+	mounts_are_ours = 0;
 	result = call(setns, mounts, CLONE_NEWNS);
 	/* Its root may be a folder of its namespace's. */
 	if (!result)
 		result = call(fchdir, root);
 	if (!result)
 		result = call(chroot, ".");
-	if (!result)
-		result = call(unshare, CLONE_NEWNS);
-	if (!result)
-		result = mount_at(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
 	if (result)
 		return failed("enter the container's mounts", result);
-	result = workspace();
+	result = own_mounts();
+	if (!result)
+		result = workspace();
 	if (result)
 		return result;
 	result = call(move_mount, tree, "", AT_FDCWD, "o", MOVE_MOUNT_F_EMPTY_PATH);

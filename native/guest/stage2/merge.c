@@ -7,6 +7,7 @@
 #define DT_DIR 4
 #define DT_LNK 10
 #define DEPTH_MOST 64
+#define STATX_BASIC 0x7ff
 #define ENTRIES_BYTES 32768
 
 static int join(char *to, const char *folder, const char *name)
@@ -36,6 +37,26 @@ static int exists(const char *path)
 	return result != -ENOENT; /* EINVAL: there, and no symbolic link */
 }
 
+/* include/uapi/linux/stat.h: struct statx, as far as wanted. */
+struct attributes {
+	u32 mask, block_size;
+	u64 flags;
+	u32 links, uid, gid;
+	u16 mode;
+	u8 rest[256 - 30];
+};
+
+static void make_folder_like(const char *model, const char *to)
+{
+	struct attributes attributes;
+
+	call(mkdirat, AT_FDCWD, to, 0755);
+	if (call(statx, AT_FDCWD, model, 0, STATX_BASIC, &attributes))
+		return;
+	call(fchownat, AT_FDCWD, to, attributes.uid, attributes.gid, 0);
+	call(fchmodat, AT_FDCWD, to, attributes.mode & 07777);
+}
+
 static int place(const char *from, const char *to, int type)
 {
 	int result;
@@ -50,9 +71,11 @@ static int place(const char *from, const char *to, int type)
 		return call(symlinkat, target, AT_FDCWD, to);
 	}
 	if (type == DT_DIR)
-		call(mkdirat, AT_FDCWD, to, 0755);
+		make_folder_like(from, to);
 	else
 		call(mknodat, AT_FDCWD, to, 0100644, 0);
+	if (is_submount(from + 1)) /* comes later, as what it is; from is "/" and "/dev" joined */
+		return 0;
 	result = mount_at(from, to, NULL, MS_BIND, NULL);
 	/* There is no copy in between: writing would change the system itself. */
 	return result ? result : mount_at(NULL, to, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL);
@@ -89,6 +112,8 @@ static int add_entries(const char *folder, const char *other, const char *target
 				result = place(from, to, entry->type);
 			else if (!is_upper)
 				continue;
+			else if (is_submount(beside + 1))
+				make_folder_like(beside, to);
 			else if (is_folder(from) && is_folder(beside))
 				result = merge_at(from, beside, to, depth + 1);
 			else
@@ -109,7 +134,7 @@ static int merge_at(const char *upper, const char *lower, const char *target, in
 
 	if (depth > DEPTH_MOST)
 		return -ENAMETOOLONG;
-	call(mkdirat, AT_FDCWD, target, 0755);
+	make_folder_like(upper, target);
 	result = add_entries(upper, lower, target, 1, depth);
 	return result ? result : add_entries(lower, upper, target, 0, depth);
 }

@@ -8,6 +8,7 @@
 
 int proc_folder = -1;
 const char *covered = "";
+int mounts_are_ours;
 
 int mount_at(const char *source, const char *target, const char *type, u64 flags,
 	     const char *options)
@@ -32,17 +33,23 @@ static int open_proc(void)
 	return result;
 }
 
+int own_mounts(void)
+{
+	int result = call(unshare, CLONE_NEWNS);
+
+	if (!result) {
+		mounts_are_ours = 1;
+		result = mount_at(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
+	}
+	return result ? failed("make a mount namespace", result) : 0;
+}
+
 int private_mounts(void)
 {
-	int result;
-
 	proc_folder = open_proc();
 	if (proc_folder < 0)
 		return failed("open a /proc", proc_folder);
-	result = call(unshare, CLONE_NEWNS);
-	if (!result)
-		result = mount_at(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
-	return result ? failed("make a mount namespace", result) : 0;
+	return own_mounts();
 }
 
 /* Some folder that we can cover: in our namespace alone, and nothing mounted below it is lost. */

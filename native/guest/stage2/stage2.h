@@ -53,6 +53,8 @@ int read_settings(void);
 /* mounts.c: a mount namespace of our own, and in it a file system in memory as the current
  * directory, with the folders o(verlay), r(oot), u(pper), w(ork), s(y)sfs, dev(p)ts. */
 int private_mounts(void);
+int own_mounts(void);
+extern int mounts_are_ours; /* whether the namespace we are in is one that we made */
 extern const char *covered; /* the folder that the workspace hides, "/mnt" */
 int workspace(void);
 int mount_at(const char *source, const char *target, const char *type, u64 flags,
@@ -76,6 +78,7 @@ int enter_root(void);
 int merge(const char *upper, const char *lower, const char *target);
 /* submounts.c: what is mounted in the old root, into the new one. */
 int read_submounts(void);
+int is_submount(const char *path);
 int has_submount_below(const char *path);
 void carry_submounts(void);
 

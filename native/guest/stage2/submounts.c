@@ -98,6 +98,16 @@ int has_submount_below(const char *path)
 	return 0;
 }
 
+int is_submount(const char *path)
+{
+	const char *entry;
+
+	for (entry = list; *entry; entry += length_of(entry) + 1)
+		if (equal(entry, path))
+			return 1;
+	return equal(path, "/proc");
+}
+
 /* Make the folders of `path` (a copy of which is cut) as far as they are missing. */
 static void make_folders(const char *path)
 {
