@@ -14,14 +14,22 @@ export const FALLOC_FL_ZERO_RANGE = 16;
 
 /** <linux/fs.h>: the data and its metadata are on the medium when the write returns. */
 export const RWF_DSYNC = 2;
+/** Only what can be done without waiting for the medium. */
+export const RWF_NOWAIT = 8;
 
 /** Most vectors in one call (IOV_MAX). */
 export const maxVectors = 1024;
 
 /** preadv2(2) into the `vectors` iovecs at address `iovec`; bytes read, or −errno. */
-export function readVectors(fd: number, iovec: number, vectors: number, offset: number): number {
+export function readVectors(
+  fd: number,
+  iovec: number,
+  vectors: number,
+  offset: number,
+  flags = 0,
+): number {
   integer('vectors', vectors, 0, maxVectors);
-  return rawPreadv2(descriptor(fd), iovec, vectors, count('offset', offset), 0);
+  return rawPreadv2(descriptor(fd), iovec, vectors, count('offset', offset), word('flags', flags));
 }
 
 /** pwritev2(2) from the `vectors` iovecs at address `iovec`; bytes written, or −errno. */

@@ -26,8 +26,9 @@ export interface BlockDeviceOptions {
 export class BlockDevice {
   /** What can be agreed upon with a driver. */
   readonly offered: bigint;
-  /** What was agreed upon. */
-  features = 0n;
+  #features = 0n;
+  /** The driver knows of no flush, and takes what is answered for safe (5.2.6.2). */
+  #durable = true;
   readonly #disk: Disk;
   readonly #engine: IoEngine;
   readonly #memory: GuestMemory;
@@ -60,6 +61,16 @@ export class BlockDevice {
       this.#requests[tag] = request;
       this.#idle.push(request);
     }
+  }
+
+  /** What was agreed upon. */
+  get features(): bigint {
+    return this.#features;
+  }
+
+  set features(agreed: bigint) {
+    this.#features = agreed;
+    this.#durable = !hasFeature(agreed, Feature.flush);
   }
 
   /**
@@ -125,8 +136,7 @@ export class BlockDevice {
         break;
       default:
     }
-    // A driver that knows of no flush takes what is answered for safe (5.2.6.2).
-    request.durable = !hasFeature(this.features, Feature.flush);
+    request.durable = this.#durable;
     this.#advance(request);
   }
 
@@ -206,25 +216,19 @@ export class BlockDevice {
     switch (request.type) {
       case RequestType.in:
         statistics.add(Count.reads, 1);
-        {
-          statistics.add(Count.readBytes, request.length);
-          return;
-        }
+        statistics.add(Count.readBytes, request.length);
+        return;
       case RequestType.out:
         statistics.add(Count.writes, 1);
-        {
-          statistics.add(Count.writtenBytes, request.length);
-          return;
-        }
-      case RequestType.flush: {
+        statistics.add(Count.writtenBytes, request.length);
+        return;
+      case RequestType.flush:
         statistics.add(Count.flushes, 1);
         return;
-      }
       case RequestType.discard:
-      case RequestType.writeZeroes: {
+      case RequestType.writeZeroes:
         statistics.add(Count.discards, 1);
         return;
-      }
       default:
     }
   }
