@@ -1,4 +1,4 @@
-import Docker from 'dockerode';
+import type Docker from 'dockerode';
 import { z } from 'zod';
 import { DebloatError } from '../errors.js';
 import { dockerEndpoints, podmanEndpoints, type EngineEndpoint } from './engine-endpoint.js';
@@ -70,6 +70,8 @@ async function connect(
   endpoint: EngineEndpoint,
   forcedVersion: string | undefined,
 ): Promise<EngineConnection> {
+  // A large library, that only commands with an engine are to load.
+  const { default: Docker } = await import('dockerode');
   const probe = new Docker(endpoint.options);
   const abortSignal = AbortSignal.timeout(answerTimeout);
   const answer = versionSchema.parse(await versionOf(probe, abortSignal));

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { rm } from 'node:fs/promises';
 import { execa } from 'execa';
-import Docker from 'dockerode';
+import type Docker from 'dockerode';
 import { killSameProcess } from './processes.js';
 
 /**
@@ -41,16 +41,22 @@ export async function release(resource: Resource, patience = 0): Promise<void> {
       });
       return;
     case 'engine-container':
-      await ignoreGone(patience, () =>
-        new Docker(resource.engine).getContainer(resource.id).remove({ force: true, v: true }),
+      await ignoreGone(patience, async () =>
+        (await engine(resource.engine)).getContainer(resource.id).remove({ force: true, v: true }),
       );
       return;
     case 'engine-image':
-      await ignoreGone(patience, () =>
-        new Docker(resource.engine).getImage(resource.name).remove({ force: true }),
+      await ignoreGone(patience, async () =>
+        (await engine(resource.engine)).getImage(resource.name).remove({ force: true }),
       );
       return;
   }
+}
+
+/** A client of the engine. The library is large: only who needs it is to load it. */
+async function engine(options: Docker.DockerOptions): Promise<Docker> {
+  const { default: Docker } = await import('dockerode');
+  return new Docker(options);
 }
 
 async function removePath(path: string): Promise<void> {
