@@ -21,6 +21,8 @@ if ! command -v "$compiler" >/dev/null 2>&1; then
 fi
 
 mkdir -p "$destination"
+CC=$compiler sh "$here/guest/init/build.sh" "$destination/init-$arch"
+
 unfinished=$destination/.sensor-$arch.$$
 trap 'rm -f "$unfinished"' EXIT
 

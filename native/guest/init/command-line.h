@@ -1,0 +1,17 @@
+// The kernel's command line.
+#ifndef DEBLOAT_INIT_COMMAND_LINE_H
+#define DEBLOAT_INIT_COMMAND_LINE_H
+
+// Read /proc/cmdline, which must be mounted.
+void read_command_line(void);
+
+// The value of the last NAME=VALUE, "" for a bare NAME, NULL where there is none.
+const char *parameter(const char *name);
+
+// The same, `otherwise` where there is none.
+const char *parameter_or(const char *name, const char *otherwise);
+
+// 1 if the first word comes last of the two, -1 if the second does, 0 if there is neither.
+int last_of(const char *first, const char *second);
+
+#endif
