@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { DebloatError } from '../analyzer/errors.js';
 import type { ProbeOutcome } from '../analyzer/exercise/types.js';
-import type { Image } from '../analyzer/image/types.js';
+import type { Digest, Image } from '../analyzer/image/types.js';
 import { computeKeepSet, type KeepResult } from '../analyzer/keep/compute.js';
 import { describeReason } from '../analyzer/keep/explain.js';
 import { profileRules } from '../analyzer/keep/profile.js';
@@ -25,6 +25,8 @@ import { OutputDirectory } from './output-directory.js';
 import { toolVersion } from './provenance.js';
 import { publishImage } from './publish/publish.js';
 import { verificationPlan, verifyImage } from './verify.js';
+import { buildVm, planVm, type BuiltVm, type VmRequest } from './vm/build.js';
+import type { VmDescription } from './vm/description.js';
 import {
   planWorkload,
   traceWorkload,
@@ -47,6 +49,8 @@ export interface DebloatRequest extends WorkloadRequest, Omit<PartsOptions, 'ove
   verify: boolean;
   limits: Limits;
   outputDir: string;
+  /** The microVM to make, and where. */
+  vm?: (VmRequest & { dir: string }) | undefined;
   /** Where to publish; with none the image goes into the output directory as an OCI layout. */
   targets: Reference[];
 }
@@ -55,6 +59,8 @@ export interface DebloatResult {
   report: Report;
   image: Image;
   kept: KeepResult;
+  /** The microVM, where one was asked for. */
+  vm?: VmDescription | undefined;
 }
 
 /** Names of the results in the output directory. */
@@ -72,7 +78,9 @@ const resultNames = {
 export async function debloatImage(request: DebloatRequest, job: Job): Promise<DebloatResult> {
   const { workspace, signal } = job;
   const output = await OutputDirectory.open(request.outputDir, workspace);
+  const vmOutput = request.vm && (await OutputDirectory.open(request.vm.dir, workspace, '--vm'));
   const image = await openSource(request.reference, request.access, job);
+  const vmPlan = request.vm && (await planVm(image, request.vm, request.run, job));
   const workload = await planWorkload(image, request);
   const traced = await obtainTrace(image, request, workload, job);
   const kept = await job.stage('Decide what stays', () =>
@@ -90,6 +98,8 @@ export async function debloatImage(request: DebloatRequest, job: Job): Promise<D
   );
   const expected = { ...workload, plan: verificationPlan(workload.plan, traced.outcomes) };
   const verified = await verify(parts, image, kept, request, expected, job);
+
+  let machine: BuiltVm | undefined;
 
   const makeReport = (targets: string[]): Report =>
     createReport({
@@ -111,18 +121,30 @@ export async function debloatImage(request: DebloatRequest, job: Job): Promise<D
         })),
       },
       overlay: { ...parts.overlay, file: output.path(overlayName) },
+      ...(machine && vmOutput && { vm: reportedVm(machine.vm, vmOutput.dir) }),
       outputDir: output.dir,
       trace: traced.trace,
       probes: { original: traced.outcomes, debloated: verified.outcomes },
       verification: verified.verification,
       timings: job.timings(),
       limits: request.limits,
-      warnings: [...traced.warnings, ...kept.warnings, ...verified.warnings],
+      warnings: [
+        ...traced.warnings,
+        ...kept.warnings,
+        ...verified.warnings,
+        ...(vmPlan?.modules?.warnings ?? []),
+      ],
     });
   const withinBudgets = makeReport([]).budgets?.met ?? true;
+  if (withinBudgets && vmPlan && vmOutput) {
+    machine = await job.stage('Build the microVM', () =>
+      buildVm(image, kept, parts, vmPlan, vmOutput, job),
+    );
+  }
   const targets: string[] = [];
   const finish = async (): Promise<Report> => {
     const report = makeReport(targets);
+    if (machine) await vmOutput?.finish(machine.files);
     await writeResults(report, traced.trace, output, [
       overlayName,
       ...(withinBudgets && request.targets.length === 0 ? [resultNames.layout] : []),
@@ -136,7 +158,7 @@ export async function debloatImage(request: DebloatRequest, job: Job): Promise<D
     await finish(); // an image that is out must not lose its overlay
     throw partlyPublished(error, targets, output.dir);
   }
-  return { report: await finish(), image, kept };
+  return { report: await finish(), image, kept, vm: machine?.vm };
 }
 
 /** Bring the image here, telling how far it is. */
@@ -239,6 +261,21 @@ async function publish(
     );
     published.push(reference);
   }
+}
+
+function reportedVm(
+  { root, initramfs, kernel, memoryMebibytes }: VmDescription,
+  dir: string,
+): NonNullable<Report['vm']> {
+  const measured = (file: { file: string; digest: Digest; size: number } | null) =>
+    file && { file: file.file, digest: file.digest, size: file.size };
+  return {
+    dir,
+    root: { file: root.file, digest: root.digest, size: root.size, format: root.format },
+    initramfs: measured(initramfs),
+    kernel: measured(kernel),
+    memoryMebibytes,
+  };
 }
 
 function partlyPublished(error: unknown, published: string[], outputDir: string): unknown {

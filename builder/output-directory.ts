@@ -22,7 +22,11 @@ export class OutputDirectory {
   }
 
   /** Make `dir` if it is not there; rejects with a DebloatError if it cannot be written. */
-  static async open(dir: string, workspace: Workspace): Promise<OutputDirectory> {
+  static async open(
+    dir: string,
+    workspace: Workspace,
+    option = '--output-dir',
+  ): Promise<OutputDirectory> {
     const absolute = resolve(dir);
     try {
       const made = await makeDirectory(absolute);
@@ -35,7 +39,7 @@ export class OutputDirectory {
       throw new DebloatError(
         `cannot write to the output directory ${absolute}: ${messageOf(error)}`,
         {
-          hint: 'name a directory that you can write to with --output-dir',
+          hint: `name a directory that you can write to with ${option}`,
           cause: error,
         },
       );

@@ -39,6 +39,7 @@ export function createReport(input: ReportInput): Report {
       targets: [...input.result.targets],
     },
     overlay: { ...input.overlay },
+    ...(input.vm && { vm: input.vm }),
     outputDir: input.outputDir ?? null,
     policy: keep.policy,
     sizes: { before, after },

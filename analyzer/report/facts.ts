@@ -128,3 +128,10 @@ export function nextCommands(report: Report): { purpose: string; command: string
   }
   return commands;
 }
+
+/** The files of a microVM with their sizes: "root.squashfs 12.3 MB, initramfs 1.9 MB, kernel 8.2 MB". */
+export function vmFiles({ root, initramfs, kernel }: NonNullable<Report['vm']>): string {
+  return [root, initramfs, kernel]
+    .flatMap((each) => (each ? [`${each.file} ${bytes(each.size)}`] : []))
+    .join(', ');
+}

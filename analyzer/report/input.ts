@@ -26,6 +26,7 @@ export interface ReportInput {
     layers: readonly LayerSize[];
   };
   overlay: Report['overlay'];
+  vm?: Report['vm'];
   outputDir?: string;
   trace: Trace;
   /** Of the last run on each image, in the order of the plan. */

@@ -4,6 +4,7 @@ import {
   reasonTitle,
   traceSentence,
   verificationSentence,
+  vmFiles,
   warningsOf,
 } from './facts.js';
 import { bytes, count, counted, duration, percent, printable, savedFraction } from './format.js';
@@ -132,6 +133,7 @@ function places(report: Report): string {
         ['made from', code(source.manifestDigest)],
         ['overlay', `${code(overlay.file)} (${overlay.format}, ${bytes(overlay.size)})`],
         ['overlay digest', code(overlay.digest)],
+        ...(report.vm ? [['microVM', `${code(report.vm.dir)} (${vmFiles(report.vm)})`]] : []),
       ],
     ),
     ...nextCommands(report).map(

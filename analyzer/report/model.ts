@@ -37,6 +37,12 @@ const imageSize = z.object({
   others: count.describe('devices and FIFOs'),
 });
 
+const measuredFile = z.object({
+  file: z.string().describe('in the directory of the microVM'),
+  digest,
+  size: bytes,
+});
+
 const pathBytes = z.object({ path, bytes });
 const goneAndLeft = z.object({ gone: z.array(path), remaining: z.array(path) });
 const amount = z.object({ files: count, bytes });
@@ -79,6 +85,16 @@ export const reportSchema = z.object({
     size: bytes.describe('bytes of the overlay file'),
     files: count.describe('files, symlinks, … in it (directories left out)'),
   }),
+  vm: z
+    .object({
+      dir: z.string().describe('where the microVM is (its vm.json: docs/vm.md)'),
+      root: measuredFile.extend({ format: z.enum(['squashfs', 'ext4', 'erofs']) }),
+      initramfs: measuredFile.nullable(),
+      kernel: measuredFile.nullable(),
+      memoryMebibytes: count.describe('memory that should do'),
+    })
+    .optional()
+    .describe('there if a microVM was made'),
   outputDir: z.string().nullable().describe('where overlay, trace and report were written'),
   policy: z.enum(policies),
   sizes: z.object({ before: imageSize, after: imageSize }),

@@ -5,6 +5,7 @@ import {
   reasonTitle,
   traceSentence,
   verificationSentence,
+  vmFiles,
   warningsOf,
 } from './facts.js';
 import { bytes, counted, count, duration, printable } from './format.js';
@@ -147,6 +148,7 @@ function writePlaces(page: TextPage, report: Report): void {
     'overlay',
     `${report.overlay.file} (${report.overlay.format}, ${bytes(report.overlay.size)})`,
   );
+  if (report.vm) page.place('microVM', `${report.vm.dir} (${vmFiles(report.vm)})`);
   if (report.outputDir !== null) page.place('report', `${report.outputDir}/report.json`);
   const commands = nextCommands(report);
   if (commands.length > 0) page.title('Next');

@@ -2,13 +2,14 @@ import { randomBytes } from 'node:crypto';
 import { access, constants, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { hexOf } from '../../analyzer/image/digest.js';
-import type { Digest, Image } from '../../analyzer/image/types.js';
+import type { Digest, Image, Node } from '../../analyzer/image/types.js';
 import type { KeepSet, Rewrite } from '../../analyzer/keep/types.js';
 import type { Workspace } from '../../analyzer/workspace/workspace.js';
 import { select } from '../layers/selection.js';
 import { explainWriteError, measureFile } from '../stream/blob.js';
 import { readPieces } from '../stream/pieces.js';
 import type { Overlay, OverlayFormat } from '../types.js';
+import { capacityBlock, capacityFor, wholeBlocks } from './capacity.js';
 import type { OverlaySource } from './format.js';
 import { overlayTar, planOverlay, type OverlayPlan } from './plan.js';
 import { overlayWriters } from './writers.js';
@@ -56,7 +57,7 @@ export async function buildOverlay(options: BuildOverlayOptions): Promise<Overla
     });
     await writer.write({
       tar: counted(readPieces(pieces, { signal }), options.onProgress),
-      attributed: attributed(image, plan),
+      attributed: attributedOf(image, plan.nodes),
       root: image.tree.root.inode,
       uuid: uuidFrom(image.config.digest),
       file: partial,
@@ -88,31 +89,26 @@ async function* counted(
   }
 }
 
-function attributed(image: Image, plan: OverlayPlan): OverlaySource['attributed'] {
-  return [image.tree.root, ...plan.nodes].flatMap(({ path, inode: { xattrs } }) =>
+/** Those of `nodes` and of the root directory that have extended attributes. */
+export function attributedOf(image: Image, nodes: Iterable<Node>): OverlaySource['attributed'] {
+  return [image.tree.root, ...nodes].flatMap(({ path, inode: { xattrs } }) =>
     xattrs ? [{ path, xattrs }] : [],
   );
 }
 
-/** A UUID (RFC 9562, version 8) that depends on the source image alone. */
-function uuidFrom(digest: Digest): string {
+/** A UUID (RFC 9562, version 8) made of the digest alone. */
+export function uuidFrom(digest: Digest): string {
   const hex = hexOf(digest);
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-8${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
 }
 
-// Whole blocks for each file, directory and attribute block, and for the recipes (which compress well).
+// Besides the nodes the hidden files, and the recipes (which compress well).
 function capacityOf(image: Image, plan: OverlayPlan): { bytes: number; inodes: number } {
-  const block = 4096;
-  const blocks = (size: number): number => Math.ceil(size / block) * block;
-  let bytes = 0;
-  for (const { kind, inode, children } of plan.nodes) {
-    bytes += blocks(inode.storedSize) + (inode.xattrs ? block : 0);
-    if (kind === 'dir') bytes += block + blocks(2 * (children?.size ?? 0) * 64);
-    if (inode.link !== undefined) bytes += block;
-    bytes += blocks((inode.sparse?.length ?? 0) * 2 * block);
-  }
-  for (const entry of plan.payloads.hidden) bytes += blocks(entry.storedSize) + block;
-  for (const layer of image.layers) bytes += block + layer.entries.length * 512;
-  const inodes = plan.nodes.length + plan.payloads.hidden.length * 1.01 + image.layers.length + 64;
-  return { bytes: bytes + 1024 * 1024, inodes: Math.ceil(inodes) };
+  const { hidden } = plan.payloads;
+  const nodes = capacityFor(plan.nodes);
+  let bytes = nodes.bytes + 1024 * 1024;
+  for (const entry of hidden) bytes += wholeBlocks(entry.storedSize) + capacityBlock;
+  for (const layer of image.layers) bytes += capacityBlock + layer.entries.length * 512;
+  const inodes = nodes.inodes + hidden.length * 1.01 + image.layers.length + 64;
+  return { bytes, inodes: Math.ceil(inodes) };
 }

@@ -8,7 +8,8 @@ import type { OverlaySource, OverlayWriter } from './format.js';
 import { runOnUnpackedTar } from './unpacked-tar.js';
 
 const blockSize = 4096;
-// What every kernel since 4.0 can read; no journal, as the overlay is never written to.
+const journalMebibytes = 4; // the least
+// What every kernel since 4.0 can read; no journal, as an overlay is never written to.
 const features =
   'none,extent,filetype,sparse_super,large_file,huge_file,dir_nlink,extra_isize,flex_bg,ext_attr,dir_index,64bit';
 // Instead of the machine's own /etc/mke2fs.conf.
@@ -20,15 +21,21 @@ export const ext4: OverlayWriter = {
   readsSparse: () => true,
 
   async write(source) {
-    const { file, uuid, workspace, capacity } = source;
+    const { file, uuid, workspace, capacity, writable } = source;
     const config = join(await workspace.directory('mke2fs'), 'mke2fs.conf');
     await writeFile(config, configuration);
     const inodes = capacity.inodes + 16;
-    const size = capacity.bytes + inodes * 300 + Math.ceil(capacity.bytes / 50) + 4 * 1024 * 1024;
+    const size =
+      capacity.bytes +
+      inodes * 300 +
+      Math.ceil(capacity.bytes / 50) +
+      4 * 1024 * 1024 * (writable ? 2 : 1);
     await writeFile(file, '');
     await truncate(file, Math.ceil(size / blockSize) * blockSize);
     const options = [
-      ...['-q', '-F', '-t', 'ext4', '-O', features, '-b', String(blockSize), '-I', '256'],
+      ...['-q', '-F', '-t', 'ext4', '-b', String(blockSize), '-I', '256'],
+      ...['-O', writable ? `${features},has_journal` : features],
+      ...(writable ? ['-J', `size=${journalMebibytes}`] : []),
       ...['-m', '0', '-N', String(inodes), '-U', uuid],
       ...['-E', `hash_seed=${uuid},nodiscard,root_owner=0:0`],
     ];

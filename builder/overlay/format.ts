@@ -18,6 +18,8 @@ export interface OverlaySource {
   makes: string;
   workspace: Workspace;
   signal?: AbortSignal | undefined;
+  /** Whether it will be mounted to be written to, as the root disk of a virtual machine is. */
+  writable?: boolean;
   /** An upper bound of what the file system must hold. */
   capacity: { bytes: number; inodes: number };
 }

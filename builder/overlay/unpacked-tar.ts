@@ -57,7 +57,7 @@ async function requireTools(makes: string): Promise<void> {
   for (const tool of ['fakeroot', 'setfattr']) {
     if (await hasTool(tool)) continue;
     throw new DebloatError(`without root, ${tool} is needed for ${makes}`, {
-      hint: 'install it (apt-get install fakeroot attr), or use --overlay squashfs',
+      hint: 'install it (apt-get install fakeroot attr), or take squashfs',
     });
   }
 }

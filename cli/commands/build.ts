@@ -28,10 +28,11 @@ import {
 } from '../options.js';
 import { workloadFrom } from '../run-plan.js';
 import { accessFrom, withJob } from '../session.js';
+import { addVmOptions, vmRequestFrom, writeBootCommands, type VmOptions } from '../vm-options.js';
 import { defaultOutputDir, targetFor } from '../target.js';
 import { render } from './report.js';
 
-interface BuildOptions extends CommonOptions, SourceOptions, RunCommandOptions {
+interface BuildOptions extends CommonOptions, SourceOptions, RunCommandOptions, VmOptions {
   tag?: string[];
   outputDir?: string;
   overlay: OverlayFormat;
@@ -88,7 +89,7 @@ export function buildCommand(): Command {
     .addOption(option('--no-verify', 'do not run the debloated image before it is tagged'))
     .addOption(option('--max-size <size>', 'fail (exit code 3) if the result is larger, e.g. 60MB'))
     .addOption(option('--min-savings <percent>', 'fail (exit code 3) if less is saved, e.g. 40%'));
-  return addCommonOptions(addRunOptions(addSourceOptions(command))).action(build);
+  return addCommonOptions(addRunOptions(addSourceOptions(addVmOptions(command)))).action(build);
 }
 
 async function build(reference: string, options: BuildOptions): Promise<void> {
@@ -96,6 +97,7 @@ async function build(reference: string, options: BuildOptions): Promise<void> {
   const result = await withJob(options, (job) => debloatImage(request, job));
   process.stdout.write(render(result.report, options.format));
   writeExplanations(result, options.explain ?? []);
+  if (result.vm && options.vm !== undefined) writeBootCommands(result.vm, options.vm);
   requireBudgets(result.report);
 }
 
@@ -117,6 +119,7 @@ async function requestFrom(reference: string, options: BuildOptions): Promise<De
       ...(maxSize !== undefined && { maxSize: parseSize(maxSize) }),
       ...(minSavings !== undefined && { minSavings: parsePercent(minSavings) }),
     },
+    vm: vmRequestFrom(options),
     outputDir: options.outputDir ?? defaultOutputDir(reference),
     targets: (options.tag ?? []).map((tag) => targetFor(tag, reference)),
     profile:

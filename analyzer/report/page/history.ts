@@ -1,4 +1,4 @@
-import { nextCommands, traceSentence } from '../facts.js';
+import { nextCommands, traceSentence, vmFiles } from '../facts.js';
 import { bytes, counted, duration, percent } from '../format.js';
 import type { Report } from '../model.js';
 import { markup, numeric, numericCell, table, type Cell, type Markup } from './markup.js';
@@ -46,6 +46,9 @@ export function placesSection(report: Report): Markup {
       `${overlay.file} (${overlay.format}, ${bytes(overlay.size)}, ${counted(overlay.files, 'file')})`,
     ],
     ['overlay digest', overlay.digest],
+    ...(report.vm
+      ? [['microVM', `${report.vm.dir} (${vmFiles(report.vm)})`] satisfies [string, string]]
+      : []),
     ['original', source.reference],
     ['its manifest digest', source.manifestDigest],
     ['its image ID', source.configDigest],

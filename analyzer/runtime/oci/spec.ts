@@ -72,7 +72,7 @@ export function ociProcess(request: ProcessRequest): OciProcess {
     terminal: false,
     user: { uid, gid, additionalGids },
     args: tracedArgv(request.argv, droppedCapabilities(uid)),
-    env: environment(request),
+    env: processEnvironment(request),
     cwd: request.cwd === '' ? '/' : request.cwd,
     capabilities: sensorCapabilitySets(uid),
     rlimits: [{ type: 'RLIMIT_NOFILE', soft: request.openFiles, hard: request.openFiles }],
@@ -80,7 +80,12 @@ export function ociProcess(request: ProcessRequest): OciProcess {
   };
 }
 
-function environment({ env, hostname, user }: ProcessRequest): string[] {
+/** The image's and the user's settings, and those that every engine adds where they lack. */
+export function processEnvironment({
+  env,
+  hostname,
+  user,
+}: Pick<ProcessRequest, 'env' | 'hostname' | 'user'>): string[] {
   const has = (name: string) => env.some((setting) => setting.startsWith(`${name}=`));
   return [
     ...(has('PATH') ? [] : [defaultPath]),

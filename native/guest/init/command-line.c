@@ -39,6 +39,15 @@ const char *parameter_or(const char *name, const char *otherwise) {
   return value == NULL ? otherwise : value;
 }
 
+void append_module_parameters(const char *module, char *parameters, unsigned long size) {
+  for (int i = 0; i < count; i++) {
+    const char *rest = after(words[i], module);
+    if (rest == NULL || *rest != '.') continue;
+    append(parameters, size, " ");
+    append(parameters, size, rest + 1);
+  }
+}
+
 int last_of(const char *first, const char *second) {
   for (int i = count - 1; i >= 0; i--) {
     if (equal(words[i], first)) return 1;

@@ -11,6 +11,9 @@ const char *parameter(const char *name);
 // The same, `otherwise` where there is none.
 const char *parameter_or(const char *name, const char *otherwise);
 
+// Append " NAME=VALUE" for each word MODULE.NAME=VALUE to `parameters`.
+void append_module_parameters(const char *module, char *parameters, unsigned long size);
+
 // 1 if the first word comes last of the two, -1 if the second does, 0 if there is neither.
 int last_of(const char *first, const char *second);
 

@@ -14,11 +14,13 @@
 
 enum { disk_patience = 20000 }; // milliseconds
 
-static void load_module(char *name) {
-  char path[512] = "/debloat/";
+static void load_module(const char *name) {
+  char path[512] = "/debloat/", parameters[4096] = "";
   append(path, sizeof path, name);
+  append(path, sizeof path, ".ko");
+  append_module_parameters(name, parameters, sizeof parameters);
   int fd = open_file(path, O_RDONLY, 0);
-  int error = fd < 0 ? fd : (int)call3(finit_module, fd, "", 0);
+  int error = fd < 0 ? fd : (int)call3(finit_module, fd, parameters, 0);
   if (error < 0 && error != -EEXIST) say_failure("cannot load the kernel module", name, error);
   if (fd >= 0) close_file(fd);
   unlink_file(path); // the memory of the initramfs is wanted back
