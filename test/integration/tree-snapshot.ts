@@ -55,6 +55,18 @@ export function snapshot(root: string): Map<string, FileRecord> {
   return records;
 }
 
+/** Mount the file system in `file` read-only (with one more option), run `use` on it, unmount. */
+export function mounted<T>(file: string, option: string, use: (root: string) => T): T {
+  const dir = mkdtempSync(join(tmpdir(), 'mounted-'));
+  execFileSync('mount', ['-o', `loop,ro,${option}`, file, dir]);
+  try {
+    return use(dir);
+  } finally {
+    execFileSync('umount', [dir]);
+    rmSync(dir, { recursive: true });
+  }
+}
+
 /** Mount the overlay file over the directory `lower` with overlayfs, run `use` on it, unmount. */
 export function mountedOver<T>(overlayFile: string, lower: string, use: (merged: string) => T): T {
   const dir = mkdtempSync(join(tmpdir(), 'mounted-'));
