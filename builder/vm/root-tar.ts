@@ -42,7 +42,7 @@ export function* rootTar(
     if (first) yield* linkMember(inode, path, first.path);
     else if (rewrite) yield* rewrittenMember(inode, path, rewrite.content);
     else if (inode.sparse && !readsSparse(inode)) yield* denseMember(image, inode, path);
-    else yield* freshMember(image, inode, path);
+    else yield* freshMember(image, asLinuxHasIt(inode), path);
     if (node.links && !first) written.set(inode, node);
   }
   yield directory('', ofRoot);
@@ -60,6 +60,11 @@ export function* rootTar(
 /** What {@link rootTar} has of the image, in its order; the root directory left out. */
 export function* keptNodes(image: Image, selection: Selection): Generator<Node> {
   for (const node of image.tree.nodes()) if (selection.isKept(node)) yield node;
+}
+
+/** Every symlink has mode 0777 on Linux, whatever a tar says, but not under fakeroot. */
+function asLinuxHasIt(inode: Entry): Entry {
+  return inode.kind === 'symlink' ? { ...inode, mode: 0o777 } : inode;
 }
 
 const ofRoot = { uid: 0, gid: 0 };

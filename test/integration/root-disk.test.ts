@@ -45,29 +45,32 @@ function write(format: OverlayFormat, file: string) {
   });
 }
 
-test.each(overlayFormats)('the %s disk has the kept files exactly as the image has', async (format) => {
-  const original = join(dir, `original-${format}`);
-  mkdirSync(original);
-  await unpackTree(image, original, { rewrites, include: ({ path }) => path !== '/bin/app' });
-  const expected = snapshot(original);
-  const file = join(dir, `root.${format}`);
-  const { digest, size } = await write(format, file);
+test.each(overlayFormats)(
+  'the %s disk has the kept files exactly as the image has',
+  async (format) => {
+    const original = join(dir, `original-${format}`);
+    mkdirSync(original);
+    await unpackTree(image, original, { rewrites, include: ({ path }) => path !== '/bin/app' });
+    const expected = snapshot(original);
+    const file = join(dir, `root.${format}`);
+    const { digest, size } = await write(format, file);
 
-  const seen = mounted(file, format === 'ext4' ? 'noload' : 'ro', (root) => snapshot(root));
-  const ours = [...seen.keys()].filter((path) => path.startsWith('/.debloat'));
-  expect(ours.sort()).toEqual(['/.debloat', '/.debloat/init', '/.debloat/run', '/.debloat/top']);
-  expect(seen.get('/.debloat')).toMatchObject({ mode: 0o40700, uid: 0, gid: 0, mtime: 0 });
-  for (const path of ours) seen.delete(path);
-  expect([...seen.keys()].sort()).toEqual([...expected.keys()].sort());
-  for (const [path, record] of expected) {
-    expect({ path, ...seen.get(path) }).toEqual({ path, ...record });
-  }
+    const seen = mounted(file, format === 'ext4' ? 'noload' : 'ro', (root) => snapshot(root));
+    const ours = [...seen.keys()].filter((path) => path.startsWith('/.debloat'));
+    expect(ours.sort()).toEqual(['/.debloat', '/.debloat/init', '/.debloat/run', '/.debloat/top']);
+    expect(seen.get('/.debloat')).toMatchObject({ mode: 0o40700, uid: 0, gid: 0, mtime: 0 });
+    for (const path of ours) seen.delete(path);
+    expect([...seen.keys()].sort()).toEqual([...expected.keys()].sort());
+    for (const [path, record] of expected) {
+      expect({ path, ...seen.get(path) }).toEqual({ path, ...record });
+    }
 
-  // some time later, in another place
-  await new Promise((resolve) => setTimeout(resolve, 1100));
-  const again = await write(format, join(dir, `again.${format}`));
-  expect(again).toEqual({ digest, size });
-});
+    // some time later, in another place
+    await new Promise((resolve) => setTimeout(resolve, 1100));
+    const again = await write(format, join(dir, `again.${format}`));
+    expect(again).toEqual({ digest, size });
+  },
+);
 
 test('an ext4 disk is clean, has a journal and room to write', async () => {
   const file = join(dir, 'room.ext4');

@@ -1,0 +1,364 @@
+import { execFileSync } from 'node:child_process';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { overlayFormats } from '../../builder/types.js';
+import { readVmDescription } from '../../builder/vm/description.js';
+import { runCli, runCliWell, workspaceParent } from '../support/cli.js';
+import { fakeTrace } from '../support/fake-image.js';
+import { testImage } from '../support/images.js';
+import { tarOf } from '../support/layout.js';
+import { LayoutWriter, tagged } from '../support/oci-layout.js';
+import { kernelOf } from '../vm/guest.js';
+import { makeInitramfs } from '../vm/initramfs.js';
+import { MicroVm } from '../vm/microvm.js';
+
+const dir = mkdtempSync(join(tmpdir(), 'debloat-microvm-'));
+const machines: MicroVm[] = [];
+let small: string;
+
+beforeAll(async () => {
+  small = await smallImage(join(dir, 'small'));
+  const trace = {
+    ...fakeTrace(['/bin/busybox']),
+    image: { reference: 'x', configDigest: `sha256:${'0'.repeat(64)}` },
+  };
+  writeFileSync(join(dir, 'trace.json'), JSON.stringify(trace));
+});
+afterEach(() => machines.splice(0).forEach((machine) => machine.kill()));
+afterAll(() => rmSync(dir, { recursive: true, force: true }));
+
+/** An image of busybox alone, without /proc, /dev and /etc/hosts, that tells how it is run and ends with 7. */
+async function smallImage(path: string): Promise<string> {
+  const busybox = readFileSync('/bin/busybox');
+  const tar = await tarOf([
+    { name: 'bin/', type: 'directory', mode: 0o755 },
+    { name: 'bin/busybox', mode: 0o755, content: busybox },
+    { name: 'bin/sh', type: 'symlink', linkname: 'busybox' },
+    { name: 'etc/', type: 'directory', mode: 0o755 },
+    { name: 'etc/passwd', content: 'app:x:1234:1235::/home/app:/bin/sh\n' },
+    { name: 'etc/group', content: 'app:x:1235:\ndisk:x:6:app\nextra:x:77:root,app\n' },
+    { name: 'tell', mode: 0o755, content: tell },
+  ]);
+  const writer = new LayoutWriter(path);
+  const config = {
+    User: 'app',
+    Env: ['PATH=/bin', 'GREETING=hello  world'],
+    WorkingDir: '/made/for it',
+    Entrypoint: ['/tell'],
+    Cmd: ['a b', "c'd"],
+    Volumes: { '/data': {} },
+    StopSignal: 'SIGUSR1',
+  };
+  writer.index([tagged(writer.image([{ tar }], { config: { config } }), '1')]);
+  return `oci:${path}:1`;
+}
+
+const tell = `#!/bin/sh
+b=/bin/busybox
+exec >/dev/stdout
+echo "args <$1> <$2> $#; greeting $GREETING; home $HOME; in $PWD"
+echo "ids $($b id -u) $($b id -g) $($b id -G | $b tr ' ' '\\n' | $b sort -n | $b tr '\\n' ' ')"
+echo "name $($b hostname); $($b grep small /etc/hosts); $($b cat /etc/resolv.conf)"
+echo "image $($b grep -o 'debloat.image=[^ ]*' /proc/cmdline)"
+echo "mounts $($b awk '{printf "%s:%s ", $2, $3}' /proc/mounts)"
+$b ls -ld /data /dev/fd /dev/pts/ptmx /dev/shm /.debloat
+$b ip addr show dev lo | $b grep -o 'inet 127.0.0.1'
+$b nc -l -p 80 -e /bin/busybox true & $b sleep 0.2; echo "listening $($b netstat -ltn | $b grep -c ':80 ')"
+$b sh -c '$0 sleep 0.1 &' $b
+$b sleep 1000 &
+$b sleep 0.5
+echo "zombies $($b ps -o stat | $b grep -c Z)"
+exit 7
+`;
+
+const quickly = [
+  '--no-verify',
+  '--trace',
+  join(dir, 'trace.json'),
+  '--keep',
+  '/**',
+  '--no-profile',
+];
+
+function kernelOptions(suite: string): string[] {
+  const kernel = kernelOf(suite);
+  return ['--vm-kernel', join(kernel, 'vmlinuz'), '--vm-modules', join(kernel, 'modules')];
+}
+
+async function boot(...[path, change]: [string, ((command: string) => string)?]): Promise<MicroVm> {
+  const machine = await MicroVm.boot(path, await readVmDescription(path), change);
+  machines.push(machine);
+  return machine;
+}
+
+function expectTold(output: string, digest: string): void {
+  expect(output).toContain(
+    "args <a b> <c'd> 2; greeting hello  world; home /home/app; in /made/for it\n",
+  );
+  expect(output).toContain('ids 1234 1235 6 77 1235 \n');
+  expect(output).toContain('name small; 10.0.2.15\tsmall; nameserver 10.0.2.3\n');
+  expect(output).toContain(`image debloat.image=${digest}\n`);
+  expect(output).toMatch(
+    /mounts .*\/:\w+ .*\/proc:proc .*\/dev:devtmpfs .*\/dev\/pts:devpts .*\/dev\/shm:tmpfs/,
+  );
+  expect(output).toMatch(/^drwxr-xr-x .* \/data$/m);
+  expect(output).toMatch(/^drwx------ .* \/\.debloat$/m);
+  expect(output).toMatch(/^drwxrwxrwt .* \/dev\/shm$/m);
+  expect(output).toContain('inet 127.0.0.1\n');
+  expect(output).toContain('listening 1\n');
+  expect(output).toContain('zombies 0\n');
+  expect(output).toContain('debloat: the workload ended with status 7\n');
+  expect(output).not.toMatch(/cannot|no network|panic/i);
+}
+
+test.each([
+  ['bookworm', 'ext4'],
+  ['trixie', 'squashfs'],
+] as const)(
+  'nginx serves and powers down in a microVM: %s kernel, %s root',
+  async (suite, root) => {
+    const vm = join(dir, `nginx-${suite}`);
+    const out = join(dir, `nginx-${suite}-out`);
+    const built = await runCliWell([
+      ...['build', testImage('nginx').oci, '--runtime', 'runc', '--http', '/', '-o', out],
+      ...['--vm', vm, '--vm-root', root, ...kernelOptions(suite)],
+    ]);
+    expect(built.stdout).toContain(`${vm} (root.${root} `);
+    expect(built.stderr).toContain('qemu-system-x86_64 ');
+    expect(built.stderr).toContain('cloud-hypervisor ');
+    const before = readFileSync(join(vm, `root.${root}`));
+    const machine = await boot(vm);
+    expect(await machine.get('/')).toContain('Served by nginx');
+    console.log(
+      `${suite}, ${root}: page after ${((performance.now() - machine.startedAt) / 1000).toFixed(1)} s`,
+    );
+    await machine.pressPowerButton();
+    const output = await machine.whenOff();
+    expect(output).toContain('"GET / HTTP/1.1" 200'); // its log is on the console
+    expect(output).toContain(
+      'debloat: powering down: stopping the workload\ndebloat: the workload ended with status 0\n',
+    );
+    expect(output).toContain('reboot: Power down');
+    if (root === 'ext4') {
+      execFileSync('e2fsck', ['-fn', join(vm, 'root.ext4')], { stdio: 'pipe' });
+      const stat = execFileSync('debugfs', ['-R', 'ls /run', join(vm, 'root.ext4')]).toString();
+      expect(stat).toContain('(12) .'); // it was readable
+    } else {
+      expect(readFileSync(join(vm, `root.${root}`)).equals(before)).toBe(true);
+    }
+  },
+);
+
+test('the image’s user, groups, environment, directory and exit status: bullseye kernel, erofs root', async () => {
+  const vm = join(dir, 'told');
+  const out = join(dir, 'told-out');
+  await runCliWell([
+    ...['build', small, ...quickly, '-o', out],
+    ...['--vm', vm, '--vm-root', 'erofs', ...kernelOptions('bullseye')],
+  ]);
+  const description = await readVmDescription(vm);
+  const report = JSON.parse(readFileSync(join(out, 'report.json'), 'utf8')) as {
+    source: { manifestDigest: string };
+    overlay: { digest: string };
+    vm: { root: { digest: string; size: number } };
+  };
+  expect(description.source.manifestDigest).toBe(report.source.manifestDigest);
+  expect(description.overlay.digest).toBe(report.overlay.digest);
+  expect(description.root).toMatchObject(report.vm.root);
+  const machine = await boot(vm, (command) =>
+    command.replace('hostfwd=tcp:127.0.0.1:8080-:80', ''),
+  );
+  expectTold(await machine.whenOff(), report.source.manifestDigest);
+});
+
+test('a kernel that mounts the read-only root itself, without our initramfs', async () => {
+  const vm = join(dir, 'direct');
+  const made = await runCliWell([
+    'build',
+    small,
+    ...quickly,
+    '-o',
+    join(dir, 'direct-out'),
+    '--vm',
+    vm,
+  ]);
+  expect(made.stderr).toContain('-kernel KERNEL');
+  const description = await readVmDescription(vm);
+  expect(description).toMatchObject({ kernel: null, initramfs: null });
+  expect(description.commandLine).toContain('init=/.debloat/init');
+  // the same as a kernel with all of it built in does, done by another's initramfs
+  const kernel = kernelOf('bookworm');
+  const script =
+    'mount -t squashfs -o ro /dev/vda /mnt; umount /proc /sys /dev; exec switch_root /mnt /.debloat/init\n';
+  const extra = ['virtio_net', 'overlay'];
+  writeFileSync(join(vm, 'other-initramfs'), makeInitramfs(kernel, script, extra));
+  const machine = await boot(vm, (command) =>
+    command.replace('-kernel KERNEL', `-kernel ${kernel}/vmlinuz -initrd other-initramfs`),
+  );
+  const output = await machine.whenOff();
+  expectTold(output, description.source.manifestDigest);
+  expect(output).toMatch(/mounts .*\/:overlay /);
+});
+
+test('a workload that ignores its stop signal is killed after the grace', async () => {
+  const vm = join(dir, 'stubborn');
+  await runCliWell([
+    ...['build', small, ...quickly, '-o', join(dir, 'stubborn-out'), '-u', '0'],
+    ...[
+      '--entrypoint',
+      JSON.stringify([
+        '/bin/sh',
+        '-c',
+        'trap "" USR1; echo ready; while :; do /bin/busybox sleep 1; done',
+      ]),
+    ],
+    ...['--vm', vm, '--vm-root', 'ext4', ...kernelOptions('bookworm')],
+  ]);
+  const machine = await boot(vm, (command) => command.replace('quiet', 'quiet debloat.grace=1'));
+  await expect.poll(() => machine.output, { timeout: 60_000 }).toContain('ready\n');
+  await machine.pressPowerButton();
+  expect(await machine.whenOff()).toContain(
+    'debloat: the workload does not stop: killing it\ndebloat: the workload was killed by signal 9: status 137\n',
+  );
+});
+
+test('the same digests without root', async () => {
+  const open = join(dir, 'open');
+  mkdirSync(open);
+  cpSync(join(dir, 'small'), join(open, 'small'), { recursive: true });
+  cpSync(join(dir, 'trace.json'), join(open, 'trace.json'));
+  cpSync(kernelOf('trixie'), join(open, 'kernel'), { recursive: true });
+  execFileSync('chmod', ['-R', 'a+rwX', dir]);
+  const args = (name: string, root: string) => [
+    ...['build', `oci:${open}/small:1`, ...quickly, '-o', join(open, `${name}-out`)],
+    ...['--vm', join(open, name), '--vm-root', root, '--vm-kernel', `${open}/kernel/vmlinuz`],
+    ...['--vm-modules', `${open}/kernel/modules`],
+  ];
+  const main = join(import.meta.dirname, '../../dist/cli/main.js');
+  for (const root of overlayFormats) {
+    await runCliWell(args(`root-${root}`, root));
+    execFileSync(
+      'setpriv',
+      [
+        '--reuid=65534',
+        '--regid=65534',
+        '--clear-groups',
+        process.execPath,
+        main,
+        ...args(`user-${root}`, root),
+      ],
+      { env: { ...process.env, DEBLOAT_TMPDIR: open, HOME: open }, stdio: 'pipe' },
+    );
+    const [byRoot, byUser] = [`root-${root}`, `user-${root}`].map((name) => join(open, name));
+    expect(await readVmDescription(byUser ?? '')).toEqual(await readVmDescription(byRoot ?? ''));
+    for (const name of readdirSync(byRoot ?? '')) {
+      const [one, other] = [byRoot, byUser].map((where) => readFileSync(join(where ?? '', name)));
+      expect(one?.equals(other ?? Buffer.alloc(0)), name).toBe(true);
+    }
+  }
+});
+
+test('failures are one sentence with a hint, and leave nothing', async () => {
+  const kernel = kernelOf('bookworm');
+  const other = kernelOf('trixie');
+  const empty = join(dir, 'no-modules');
+  mkdirSync(empty);
+  const foreign = join(dir, 'foreign');
+  const header = Buffer.alloc(64);
+  header.write('\x7fELF\x02\x01\x01', 'latin1');
+  header.writeUInt16LE(183, 18);
+  writeFileSync(foreign, header);
+  const bad: [string[], string, string][] = [
+    [
+      ['--vm-kernel', '/nowhere'],
+      'the kernel /nowhere cannot be read',
+      'give the file of a kernel',
+    ],
+    [['--vm-kernel', '/etc/passwd'], '/etc/passwd is no kernel', 'give a kernel with --vm-kernel'],
+    [
+      ['--vm-kernel', foreign],
+      `the kernel ${foreign} is for arm64, the image for amd64`,
+      'give a kernel for amd64',
+    ],
+    [
+      ['--vm-kernel', `${kernel}/vmlinuz`, '--vm-modules', empty],
+      `module virtio_pci is not in ${empty}`,
+      'modules.builtin',
+    ],
+    [
+      ['--vm-kernel', `${kernel}/vmlinuz`, '--vm-modules', `${other}/modules`],
+      'is for the kernel 6.12',
+      '/lib/modules/6.1',
+    ],
+  ];
+  for (const [args, message, hint] of bad) {
+    const vm = join(dir, 'failed');
+    const { code, stderr } = await runCli([
+      'build',
+      small,
+      ...quickly,
+      '-o',
+      join(dir, 'failed-out'),
+      '--vm',
+      vm,
+      ...args,
+    ]);
+    expect({ code, stderr }).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining(message) as string,
+    });
+    expect(stderr).toContain(hint);
+    expect([existsSync(vm), existsSync(join(dir, 'failed-out'))]).toEqual([false, false]);
+  }
+  const used = await runCli(['build', small, '--vm-kernel', 'x']);
+  expect(used).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining('--vm-kernel needs --vm') as string,
+  });
+  const unwritable = await runCli([
+    'build',
+    small,
+    ...quickly,
+    '-o',
+    join(dir, 'failed-out'),
+    '--vm',
+    '/proc/vm',
+  ]);
+  expect(unwritable.stderr).toContain('cannot write to the output directory /proc/vm');
+  expect(unwritable.stderr).toContain('with --vm');
+
+  const full = join(dir, 'full');
+  mkdirSync(full);
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=400k', 'tmpfs', full]);
+  try {
+    const { stderr, code } = await runCli([
+      'build',
+      small,
+      ...quickly,
+      '-o',
+      join(dir, 'failed-out'),
+      '--vm',
+      full,
+    ]);
+    expect({ code, stderr }).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('the disk is full: the root disk') as string,
+    });
+    expect(readdirSync(full)).toEqual([]);
+  } finally {
+    execFileSync('umount', [full]);
+  }
+  expect(existsSync(join(dir, 'failed-out'))).toBe(false);
+  expect(readdirSync(workspaceParent)).toEqual([]);
+});
