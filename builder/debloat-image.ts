@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { DebloatError } from '../analyzer/errors.js';
 import type { ProbeOutcome } from '../analyzer/exercise/types.js';
-import type { Digest, Image } from '../analyzer/image/types.js';
+import type { Image } from '../analyzer/image/types.js';
 import { computeKeepSet, type KeepResult } from '../analyzer/keep/compute.js';
 import { describeReason } from '../analyzer/keep/explain.js';
 import { profileRules } from '../analyzer/keep/profile.js';
@@ -27,6 +27,7 @@ import { publishImage } from './publish/publish.js';
 import { verificationPlan, verifyImage } from './verify.js';
 import { buildVm, planVm, type BuiltVm, type VmRequest } from './vm/build.js';
 import type { VmDescription } from './vm/description.js';
+import { reportedVm } from './vm/reported.js';
 import {
   planWorkload,
   traceWorkload,
@@ -261,21 +262,6 @@ async function publish(
     );
     published.push(reference);
   }
-}
-
-function reportedVm(
-  { root, initramfs, kernel, memoryMebibytes }: VmDescription,
-  dir: string,
-): NonNullable<Report['vm']> {
-  const measured = (file: { file: string; digest: Digest; size: number } | null) =>
-    file && { file: file.file, digest: file.digest, size: file.size };
-  return {
-    dir,
-    root: { file: root.file, digest: root.digest, size: root.size, format: root.format },
-    initramfs: measured(initramfs),
-    kernel: measured(kernel),
-    memoryMebibytes,
-  };
 }
 
 function partlyPublished(error: unknown, published: string[], outputDir: string): unknown {
