@@ -77,9 +77,10 @@ export function encodeInitSettings(settings: InitSettings): Buffer {
 /** A machine's name made of the image's: "nginx" for registry://localhost:5000/web/nginx:1. */
 export function hostnameFor(reference: string): string {
   const name = portableReference(reference)
+    .replace(/^(docker|podman|registry|containers-storage|oci|oci-archive|docker-archive|dir):/, '')
     .replace(/@sha256:[0-9a-f]+$/, '')
     .replace(/:[^/:]*$/, '')
-    .replace(/^.*[/:]/, '');
+    .replace(/^.*\//, '');
   const clean = name.toLowerCase().replace(/[^a-z0-9-]+/g, '-');
   return clean.slice(0, 63).replace(/^-+|-+$/g, '') || 'debloat';
 }
