@@ -18,7 +18,7 @@ import { runCli, runCliWell, workspaceParent } from '../support/cli.js';
 import { fakeTrace } from '../support/fake-image.js';
 import { testImage } from '../support/images.js';
 import { tellingImage } from '../support/telling-image.js';
-import { kernelOf } from '../vm/guest.js';
+import { kernelOf, type Suite } from '../vm/kernel.js';
 import { makeInitramfs } from '../vm/initramfs.js';
 import { MicroVm } from '../vm/microvm.js';
 
@@ -46,7 +46,7 @@ const quickly = [
   '--no-profile',
 ];
 
-function kernelOptions(suite: string): string[] {
+function kernelOptions(suite: Suite): string[] {
   const kernel = kernelOf(suite);
   return ['--vm-kernel', join(kernel, 'vmlinuz'), '--vm-modules', join(kernel, 'modules')];
 }
@@ -107,8 +107,6 @@ test.each([
     expect(output).toContain('reboot: Power down');
     if (root === 'ext4') {
       execFileSync('e2fsck', ['-fn', join(vm, 'root.ext4')], { stdio: 'pipe' });
-      const stat = execFileSync('debugfs', ['-R', 'ls /run', join(vm, 'root.ext4')]).toString();
-      expect(stat).toContain('(12) .'); // it was readable
     } else {
       expect(readFileSync(join(vm, `root.${root}`)).equals(before)).toBe(true);
     }
@@ -156,8 +154,8 @@ test('a kernel that mounts the read-only root itself, without our initramfs', as
   const kernel = kernelOf('bookworm');
   const script =
     'mount -t squashfs -o ro /dev/vda /mnt; umount /proc /sys /dev; exec switch_root /mnt /.debloat/init\n';
-  const extra = ['virtio_net', 'overlay'];
-  writeFileSync(join(vm, 'other-initramfs'), makeInitramfs(kernel, script, extra));
+  const modules = ['virtio_pci', 'virtio_blk', 'squashfs', 'overlay', 'virtio_net'];
+  writeFileSync(join(vm, 'other-initramfs'), makeInitramfs({ kernel, modules, script }));
   const machine = await boot(vm, (command) =>
     command.replace('-kernel KERNEL', `-kernel ${kernel}/vmlinuz -initrd other-initramfs`),
   );
@@ -195,10 +193,11 @@ test('the same digests without root', async () => {
   cpSync(join(dir, 'trace.json'), join(open, 'trace.json'));
   cpSync(kernelOf('trixie'), join(open, 'kernel'), { recursive: true });
   execFileSync('chmod', ['-R', 'a+rwX', dir]);
+  const modules = ['--vm-modules', `${open}/kernel/modules`];
   const args = (name: string, root: string) => [
     ...['build', `oci:${open}/small:1`, ...quickly, '-o', join(open, `${name}-out`)],
     ...['--vm', join(open, name), '--vm-root', root, '--vm-kernel', `${open}/kernel/vmlinuz`],
-    ...['--vm-modules', `${open}/kernel/modules`],
+    ...(root === 'squashfs' ? modules : []),
   ];
   const main = join(import.meta.dirname, '../../dist/cli/main.js');
   for (const root of overlayFormats) {

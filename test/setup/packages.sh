@@ -4,7 +4,7 @@
 
 tool=(skopeo runc squashfs-tools e2fsprogs erofs-utils tar gzip zstd iproute2 procps) # debloat's own needs
 native=(gcc libc6-dev make)                                                          # to compile the sensor
-images=(mmdebstrap buildah docker-registry debian-archive-keyring jq util-linux attr libcap2-bin busybox-static)
+images=(mmdebstrap buildah docker-registry debian-archive-keyring jq util-linux attr fakeroot libcap2-bin busybox-static)
 guests=(qemu-system-x86 xz-utils patchelf) # virtual machines to serve disks to and to attach to
 engine=(docker.io iptables ca-certificates)
 
