@@ -1,6 +1,6 @@
 import { Refusal } from '../refusal.js';
 import { findExportedSymbols } from './export-table.js';
-import { checkVersion, identifyKernel, readKernelImage } from './kernel-image.js';
+import { checkVersion, identifyKernel, KernelMap, readKernelImage } from './kernel-image.js';
 import type { PhysicalMemory } from './memory/physical-memory.js';
 import { PageTables, type PagingRegisters } from './page-tables.js';
 import { SymbolCache, type CachedKernel } from './symbol-cache.js';
@@ -42,9 +42,11 @@ export function findKernel(
   let old: Refusal | undefined;
   for (const pageTables of PageTables.candidates(memory, registers)) {
     try {
-      const known = cache?.find(pageTables);
+      const map = KernelMap.of(pageTables);
+      if (map === undefined) continue;
+      const known = cache?.find(map);
       if (known) return result(known, pageTables, true);
-      const found = scan(pageTables);
+      const found = scan(map);
       if (found === undefined) continue;
       cache?.store(found);
       return result(found, pageTables, false);
@@ -62,10 +64,10 @@ export function findKernel(
 }
 
 /** The kernel by a look at all its memory. */
-function scan(pageTables: PageTables): CachedKernel | undefined {
-  const image = readKernelImage(pageTables);
-  const identity = image && identifyKernel(image);
-  if (image === undefined || identity === undefined) return undefined;
+function scan(map: KernelMap): CachedKernel | undefined {
+  const image = readKernelImage(map);
+  const identity = identifyKernel(image);
+  if (identity === undefined) return undefined;
   checkVersion(identity.version);
   return { ...identity, textStart: image.start, symbols: [...findExportedSymbols(image).values()] };
 }

@@ -30,25 +30,41 @@ export interface KernelIdentity {
   noteOffset: number | undefined;
 }
 
-/** Virtual address of the first mapped byte where a kernel would be; undefined if there is none. */
-export function findKernelStart(tables: PageTables): bigint | undefined {
-  for (const extent of tables.extents(kernelStart, kernelEnd)) return extent.virtual;
-  return undefined;
+/** Where the parts of a kernel are in physical memory, by their offsets from its start. */
+export class KernelMap {
+  private constructor(
+    readonly tables: PageTables,
+    readonly start: bigint,
+    /** Behind the last mapped byte. */
+    readonly end: number,
+    readonly parts: readonly { offset: number; physical: number; length: number }[],
+  ) {}
+
+  /** The kernel that `tables` map; undefined if nothing is mapped where a kernel would be. */
+  static of(tables: PageTables): KernelMap | undefined {
+    const parts: { offset: number; physical: number; length: number }[] = [];
+    let start: bigint | undefined;
+    let end = 0;
+    for (const { virtual, physical, length } of tables.extents(kernelStart, kernelEnd)) {
+      start ??= virtual;
+      const offset = Number(virtual - start);
+      if (offset - end > longestHole || offset >= longestImage) break;
+      parts.push({ offset, physical, length: Math.min(length, longestImage - offset) });
+      end = Math.min(offset + length, longestImage);
+    }
+    return start === undefined ? undefined : new KernelMap(tables, start, end, parts);
+  }
+
+  /** Bytes at an offset; undefined if any is not mapped in the same piece, or outside memory. */
+  read(offset: number, length: number): Uint8Array | undefined {
+    const part = this.parts.findLast((each) => each.offset <= offset);
+    if (part === undefined || offset + length > part.offset + part.length) return undefined;
+    return this.tables.memory.read(part.physical + (offset - part.offset), length);
+  }
 }
 
-/** Read the kernel that `tables` map, once; undefined if nothing is mapped where a kernel would be. */
-export function readKernelImage(tables: PageTables): KernelImage | undefined {
-  const parts: { offset: number; physical: number; length: number }[] = [];
-  let start: bigint | undefined;
-  let end = 0;
-  for (const { virtual, physical, length } of tables.extents(kernelStart, kernelEnd)) {
-    start ??= virtual;
-    const offset = Number(virtual - start);
-    if (offset - end > longestHole || offset >= longestImage) break;
-    parts.push({ offset, physical, length: Math.min(length, longestImage - offset) });
-    end = Math.min(offset + length, longestImage);
-  }
-  if (start === undefined) return undefined;
+/** Read a kernel, once. */
+export function readKernelImage({ tables, start, end, parts }: KernelMap): KernelImage {
   const bytes = new Uint8Array(end);
   for (const { offset, physical, length } of parts) {
     const target = bytes.subarray(offset, offset + length);

@@ -3,8 +3,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { entryLength, type ExportedSymbol } from './export-table.js';
-import { buildIdAt, findKernelStart, noteLength, type KernelIdentity } from './kernel-image.js';
-import type { PageTables } from './page-tables.js';
+import { buildIdAt, noteLength, type KernelIdentity, type KernelMap } from './kernel-image.js';
 
 /** What the cache holds of a kernel, at the addresses of one boot. */
 export interface CachedKernel extends KernelIdentity {
@@ -45,17 +44,13 @@ export function defaultCacheDirectory(environment = process.env): string {
 export class SymbolCache {
   constructor(readonly directory: string) {}
 
-  /** The kernel that `tables` map, if it is known and the guest's memory agrees. */
-  find(tables: PageTables): CachedKernel | undefined {
-    const textStart = findKernelStart(tables);
-    if (textStart === undefined) return undefined;
+  /** The kernel that `map` shows, if it is known and the guest's memory agrees. */
+  find(map: KernelMap): CachedKernel | undefined {
     for (const { file, buildId, noteOffset } of this.#files()) {
-      const note = tables.read(textStart + BigInt(noteOffset), noteLength);
+      const note = map.read(noteOffset, noteLength);
       if (note === undefined || buildIdAt(note, 0) !== buildId) continue;
-      const kernel = this.#load(file, textStart);
-      if (kernel && agrees(kernel.symbols, textStart, tables)) {
-        return { ...kernel, buildId, noteOffset };
-      }
+      const kernel = this.#load(file, map.start);
+      if (kernel && agrees(kernel.symbols, map)) return { ...kernel, buildId, noteOffset };
       rmSync(join(this.directory, file), { force: true });
     }
     return undefined;
@@ -119,21 +114,19 @@ export class SymbolCache {
 }
 
 /** Whether the guest's table has these symbols: a sample over its whole length is compared. */
-function agrees(symbols: ExportedSymbol[], textStart: bigint, tables: PageTables): boolean {
+function agrees(symbols: ExportedSymbol[], map: KernelMap): boolean {
   const step = Math.max(1, Math.floor(symbols.length / sampleSize));
   return symbols.every(
-    (symbol, n) => (n % step !== 0 && n !== symbols.length - 1) || isAt(symbol, textStart, tables),
+    (symbol, n) => (n % step !== 0 && n !== symbols.length - 1) || isThere(symbol, map),
   );
 }
 
-function isAt({ name, address, entry }: ExportedSymbol, textStart: bigint, tables: PageTables) {
-  const at = textStart + BigInt(entry);
-  const words = tables.read(at, entryLength);
+function isThere({ name, address, entry }: ExportedSymbol, map: KernelMap): boolean {
+  const words = map.read(entry, entryLength);
   if (words === undefined) return false;
   const view = new DataView(words.buffer);
-  const value = BigInt.asUintN(64, at + BigInt(view.getInt32(0, true)));
-  const nameAt = BigInt.asUintN(64, at + 4n + BigInt(view.getInt32(4, true)));
+  const value = map.start + BigInt(entry + view.getInt32(0, true));
   const expected = Buffer.from(`${name}\0`, 'latin1');
-  const bytes = tables.read(nameAt, expected.length);
-  return value === address && bytes !== undefined && expected.equals(bytes);
+  const bytes = map.read(entry + 4 + view.getInt32(4, true), expected.length);
+  return BigInt.asUintN(64, value) === address && bytes !== undefined && expected.equals(bytes);
 }

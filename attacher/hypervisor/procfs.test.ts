@@ -6,6 +6,7 @@ import { closeDescriptor } from '../../native/linux/event.js';
 import { readMemoryMap } from '../../native/linux/memory-map.js';
 import { Mapping } from '../../native/linux/mapping.js';
 import { createMemoryFile } from '../../native/linux/memory-file.js';
+import { FileRegion } from '../guest/memory/file-region.js';
 import { reach } from './guest-memory.js';
 import { kindOf } from './kinds.js';
 import { fileIdentity, openFiles, parseCall, parseStat, programName, threads } from './procfs.js';
@@ -112,6 +113,12 @@ describe('memory of a process', () => {
       expect(access.write(8189, Uint8Array.of(7, 8, 9))).toBe(true);
       expect(mapping.bytes(4096 + 8189, 3)).toEqual(Uint8Array.of(7, 8, 9));
       access.close();
+      const file = new FileRegion(process.pid, mapping.address + 4096);
+      expect(file.read(8189, target)).toBe(true);
+      expect(target).toEqual(Uint8Array.of(7, 8, 9));
+      expect(file.write(0, Uint8Array.of(4))).toBe(true);
+      expect(mapping.bytes(4096, 1)).toEqual(Uint8Array.of(4));
+      file.close();
     }
     shared.close();
     own.close();

@@ -10,7 +10,8 @@ import { openVirtualMachine } from '../../attacher/hypervisor/index.js';
 import { openFiles } from '../../attacher/hypervisor/procfs.js';
 import { readMemoryMap } from '../../native/linux/memory-map.js';
 import type { Qemu } from '../vm/qemu.js';
-import { monitorRegisters, startTcgGuest, toldKernel } from '../vm/tcg-guest.js';
+import { kernelRelease } from '../vm/kernel.js';
+import { startTcgGuest } from '../vm/tcg-guest.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'debloat-guest-kernel-'));
 const guests: Qemu[] = [];
@@ -19,26 +20,31 @@ afterAll(() => rmSync(directory, { recursive: true }));
 
 const GiB = 2 ** 30;
 
+/** The guest tells its build id and where its kernel is, and is busy in user mode from then on. */
+const script = `
+echo kernel-notes: $(od -An -v -tx1 /sys/kernel/notes | tr -d ' \\n')
+echo text-start: $(awk '$3 == "_text" {print $1}' /proc/kallsyms)
+while :; do :; done &
+`;
+
 /** Kernels with KASLR; each machine lays out memory and page tables in another way. */
 const machines = [
   {
     suite: 'bullseye',
     machine: 'pc',
     memory: 512,
-    cpu: 'qemu64',
     levels: 4,
     sharedMemory: false,
-    append: 'pti=on',
+    isolated: true,
     regions: [[0, GiB / 2]],
   },
   {
     suite: 'bookworm',
     machine: 'pc',
     memory: 5120,
-    cpu: 'max',
     levels: 5,
     sharedMemory: true,
-    append: 'pti=on',
+    isolated: true,
     regions: [
       [0, 3 * GiB],
       [4 * GiB, 2 * GiB],
@@ -48,10 +54,9 @@ const machines = [
     suite: 'trixie',
     machine: 'q35',
     memory: 3072,
-    cpu: 'max',
     levels: 5,
     sharedMemory: false,
-    append: '',
+    isolated: false,
     regions: [
       [0, 2 * GiB],
       [4 * GiB, GiB],
@@ -61,10 +66,9 @@ const machines = [
     suite: 'sid',
     machine: 'pc,max-ram-below-4g=3584M',
     memory: 4096,
-    cpu: 'qemu64',
     levels: 4,
     sharedMemory: true,
-    append: '',
+    isolated: false,
     regions: [
       [0, 3 * GiB],
       [4 * GiB, GiB],
@@ -76,11 +80,16 @@ describe.each(machines)('the kernel of $suite on $machine', (options) => {
   it('is found with all that it exports, in user mode and in kernel mode', async () => {
     const guest = await startTcgGuest({
       ...options,
+      fiveLevels: options.levels === 5,
+      append: options.isolated ? 'pti=on' : '',
+      kallsyms: true,
+      script,
       directory: mkdtempSync(join(directory, 'guest-')),
     });
     guests.push(guest);
-    const told = toldKernel(guest);
-    expect(told.symbols.size).toBeGreaterThan(5000);
+    const told = guest.console();
+    const symbols = new Map(guest.symbols);
+    expect(symbols.size).toBeGreaterThan(5000);
 
     const files = openFiles(guest.pid);
     const areas = readMemoryMap(guest.pid);
@@ -98,18 +107,15 @@ describe.each(machines)('the kernel of $suite on $machine', (options) => {
     );
 
     const cacheDirectory = mkdtempSync(join(directory, 'cache-'));
-    const cold = performance.now();
     const kernel = findKernel(memory, registers, { cacheDirectory });
-    expect(performance.now() - cold).toBeLessThan(1000);
     expect(kernel.cached).toBe(false);
-    expect(kernel.version).toBe(told.release);
+    expect(kernel.version).toBe(kernelRelease(options.suite));
     expect(kernel.buildId).toMatch(/^[0-9a-f]{40}$/);
-    expect(told.notes).toContain(`474e5500${kernel.buildId}`);
-    expect(kernel.textStart).toBe(told.textStart);
+    expect(told).toContain(`474e5500${kernel.buildId}`);
+    expect(told).toContain(`text-start: ${kernel.textStart.toString(16)}\n`);
     expect(kernel.textStart).not.toBe(0xffff_ffff_8100_0000n);
     expect(kernel.pageTables.levels).toBe(options.levels);
-    expect(differences(kernel.symbols, told.symbols)).toEqual([]);
-    expect(kernel.symbols.size).toBe(told.symbols.size);
+    expect(differences(kernel.symbols, symbols)).toEqual([]);
 
     const again = findKernel(memory, registers, { cacheDirectory });
     expect(again.cached).toBe(true);
@@ -117,20 +123,25 @@ describe.each(machines)('the kernel of $suite on $machine', (options) => {
 
     // With page-table isolation the tables of user mode are other ones, 4 KiB after the kernel's.
     for (const cr3 of [registers.cr3 & ~0x1000n, registers.cr3 | 0x1000n]) {
-      if (!options.append.includes('pti=on')) break;
-      const { symbols } = findKernel(memory, { ...registers, cr3 });
-      expect(symbols).toEqual(kernel.symbols);
+      if (!options.isolated) break;
+      const again = findKernel(memory, { ...registers, cr3 });
+      expect(again.symbols).toEqual(kernel.symbols);
     }
     memory.close();
     expect(() => openVirtualMachine(guest.pid)).toThrow(/is QEMU without KVM/);
   });
 });
 
-/** Symbols that are not at (one of) the addresses told, or are told of and not found. */
-function differences(found: Map<string, bigint>, told: Map<string, bigint[]>): string[] {
+/** Symbols whose addresses differ, or that only one side has. */
+function differences(found: Map<string, bigint>, told: Map<string, bigint>): string[] {
   const names = new Set([...found.keys(), ...told.keys()]);
-  return [...names].filter((name) => {
-    const address = found.get(name);
-    return address === undefined || !told.get(name)?.includes(address);
-  });
+  return [...names].filter((name) => found.get(name) !== told.get(name));
+}
+
+/** Registers of a processor as QEMU's monitor shows them. */
+async function monitorRegisters(guest: Qemu) {
+  const text = await guest.monitor('info registers');
+  const value = (name: string) =>
+    BigInt(`0x${new RegExp(`\\b${name}=([0-9a-f]+)`).exec(text)?.[1] ?? '0'}`);
+  return { cr0: value('CR0'), cr3: value('CR3'), cr4: value('CR4'), efer: value('EFER') };
 }
