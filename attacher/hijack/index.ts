@@ -2,4 +2,4 @@ export { attachDisk, AttachedDisk, type AttachDiskOptions } from './attach-disk.
 export { exclusively } from './exclusive.js';
 export { describePlan, preparePlan, type AttachPlan } from './prepare.js';
 export { recoverSession } from './recover.js';
-export { sessionsIn, type FoundSession } from './sessions.js';
+export { allSessions, sessionsIn, type FoundSession } from './sessions.js';

@@ -2,6 +2,7 @@ import { openProcess, takeDescriptor } from '../../native/linux/process-memory.j
 import { closeDescriptor } from '../../native/linux/event.js';
 import { fstatSync } from 'node:fs';
 import { failedWith } from '../../native/linux/system-error.js';
+import { findVirtualMachines } from '../hypervisor/index.js';
 import { pageSize } from './arena.js';
 import { ArenaFile } from './arena-file.js';
 import { arenaFiles } from './hypervisor-files.js';
@@ -28,6 +29,18 @@ export function sessionsIn(pid: number): FoundSession[] {
       return [{ pid, id, record, alive: record !== undefined && isAlive(record.owner) }];
     } finally {
       file?.[Symbol.dispose]();
+    }
+  });
+}
+
+/** Sessions of all VMs that we may look into. */
+export function allSessions(): FoundSession[] {
+  return findVirtualMachines().flatMap(({ pid }) => {
+    try {
+      return sessionsIn(pid);
+    } catch (error) {
+      if (failedWith(error, 'ENOENT', 'ESRCH', 'EACCES', 'EPERM')) return [];
+      throw error;
     }
   });
 }

@@ -1,10 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Command } from 'commander';
 import { DebloatError, ExitCode } from '../../analyzer/errors.js';
-import { exclusively, recoverSession, type FoundSession } from '../../attacher/hijack/index.js';
+import {
+  allSessions,
+  exclusively,
+  recoverSession,
+  type FoundSession,
+} from '../../attacher/hijack/index.js';
 import { openVirtualMachine } from '../../attacher/hypervisor/index.js';
 import { addCommonOptions, option, type CommonOptions } from '../options.js';
-import { allSessions } from './sessions.js';
 
 /** How long the process that serves a session may take to end it, in milliseconds. */
 const patience = 240_000;

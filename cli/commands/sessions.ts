@@ -1,7 +1,5 @@
 import { Command } from 'commander';
-import { sessionsIn, type FoundSession } from '../../attacher/hijack/index.js';
-import { findVirtualMachines } from '../../attacher/hypervisor/index.js';
-import { failedWith } from '../../native/linux/system-error.js';
+import { allSessions, type FoundSession } from '../../attacher/hijack/index.js';
 import { addCommonOptions, type CommonOptions } from '../options.js';
 
 /** `debloat sessions`: what is attached to the virtual machines of this machine. */
@@ -14,18 +12,6 @@ export function sessionsCommand(): Command {
         options.format === 'json' ? `${JSON.stringify(sessions.map(facts))}\n` : table(sessions),
       );
     });
-}
-
-/** Sessions of all VMs that we may look into. */
-export function allSessions(): FoundSession[] {
-  return findVirtualMachines().flatMap(({ pid }) => {
-    try {
-      return sessionsIn(pid);
-    } catch (error) {
-      if (failedWith(error, 'ENOENT', 'ESRCH', 'EACCES', 'EPERM')) return [];
-      throw error;
-    }
-  });
 }
 
 function facts({ pid, id, record, alive }: FoundSession) {

@@ -1,6 +1,5 @@
-import { exclusively, recoverSession } from '../../attacher/hijack/index.js';
+import { allSessions, exclusively, recoverSession } from '../../attacher/hijack/index.js';
 import { openVirtualMachine } from '../../attacher/hypervisor/index.js';
-import { allSessions } from '../commands/sessions.js';
 import { messageOf } from '../../analyzer/errors.js';
 import { findStaleWorkspaces, sweepWorkspace } from '../../analyzer/workspace/workspace.js';
 import type { Check } from './check.js';
