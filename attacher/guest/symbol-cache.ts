@@ -11,16 +11,21 @@ export interface CachedKernel extends KernelIdentity {
   symbols: ExportedSymbol[];
 }
 
+/** Many numbers, checked at once: a schema for each would take longer than all the rest. */
+const integers = z.custom<number[]>(
+  (value) => Array.isArray(value) && value.every(Number.isSafeInteger),
+);
+
 /** As a file: addresses are relative to the kernel's start, for KASLR moves it at every boot. */
 const fileShape = z.object({
   format: z.literal(1),
   version: z.string(),
   /** Names in the order of the other lists, separated by newlines. */
   names: z.string(),
-  offsets: z.array(z.number().int()),
+  offsets: integers,
   /** Indices of those whose offset is an address of its own, which KASLR does not move (per-processor data). */
-  absolute: z.array(z.number().int()),
-  entries: z.array(z.number().int().nonnegative()),
+  absolute: integers,
+  entries: integers,
 });
 
 /** Entries that are compared with the guest before a file is believed. */

@@ -24,6 +24,9 @@ const workerFlags = 0x20_4010;
 const looks = 25;
 const pause = 2;
 
+/** So many looks are enough where as many threads run all the time as vCPUs are missing: it is they. */
+const fewLooks = 4;
+
 /** The vCPU descriptors among `files`, each once, in the order of their numbers. */
 export function vcpuFiles(files: readonly OpenFile[]): Vcpu[] {
   const found = new Map<number, Vcpu>();
@@ -54,15 +57,20 @@ export function descriptorRunBy({ call }: ThreadState): number | undefined {
  */
 export function findVcpuThreads(pid: number, vcpus: readonly Vcpu[]): number[] {
   const busy = new Set<number>();
-  for (let look = 0; look < looks && vcpus.some(({ tid }) => tid === 0); look++) {
+  for (let look = 0; look < looks; look++) {
+    const missing = vcpus.filter(({ tid }) => tid === 0).length;
+    if (missing === 0 || (look >= fewLooks && busy.size >= missing)) break;
     if (look > 0) sleepFor(pause);
     for (const thread of candidateThreads(pid)) {
       const fd = descriptorRunBy(thread);
       const vcpu = vcpus.find((each) => each.fd === fd && each.tid === 0);
-      if (vcpu) vcpu.tid = thread.tid;
-      else if (thread.state === 'R') busy.add(thread.tid);
+      if (vcpu) {
+        vcpu.tid = thread.tid;
+        busy.delete(thread.tid);
+      } else if (thread.state === 'R' && !vcpus.some(({ tid }) => tid === thread.tid)) {
+        busy.add(thread.tid);
+      }
     }
   }
-  for (const { tid } of vcpus) busy.delete(tid);
   return [...busy];
 }

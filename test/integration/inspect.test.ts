@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { findKernel } from '../../attacher/guest/index.js';
+import { matchBusyThreads } from '../../attacher/hypervisor/busy-threads.js';
 import { findVirtualMachines, openVirtualMachine } from '../../attacher/hypervisor/index.js';
 import { inspect } from '../../attacher/inspect/inspect.js';
 import { runCli, runCliWell } from '../support/cli.js';
@@ -93,6 +94,18 @@ describe.each(machines)('debloat inspect on $suite', (options) => {
       const other = machine.page(vcpu).registers(vcpu.tid, undefined);
       expect(other.registers.efer).toBe(efer);
       expect(['none', 'ptrace']).toContain(other.kick);
+    }
+  });
+
+  it('matches threads that procfs never shows waiting, by a kick', () => {
+    using machine = openVirtualMachine(guest.pid);
+    const { pid, vcpus } = machine;
+    const threads = vcpus.map(({ tid }) => tid);
+    const signals = [() => 10, () => undefined]; // QEMU's SIG_IPI, or by ptrace
+    for (const signal of signals) {
+      const found = vcpus.map((vcpu) => ({ ...vcpu, tid: 0 }));
+      matchBusyThreads(pid, found, [...threads].reverse(), signal);
+      expect(found.map(({ tid }) => tid)).toEqual(threads);
     }
   });
 
