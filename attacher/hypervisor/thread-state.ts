@@ -24,7 +24,7 @@ export function isRunning(pid: number, vcpu: Vcpu): boolean {
 /** Why no vCPU of a process runs. */
 export function whyPaused(pid: number): Refusal {
   const tracer = statusField(`/proc/${pid}`, 'TracerPid') ?? '0';
-  const stopped = candidateThreads(pid).every(({ state }) => state === 'T');
+  const stopped = candidateThreads(pid).some(({ state }) => state === 'T');
   const why =
     tracer !== '0'
       ? `process ${tracer} traces it`
