@@ -90,9 +90,10 @@ export class ProcessMemory implements GuestMemory {
 
   resolve(address: number, length: number): number {
     for (const region of this.#regions) {
-      if (address < region.guestAddress || address >= region.end) continue;
-      this.resolved = Math.min(length, region.end - address);
-      return region.userAddress + (address - region.guestAddress);
+      if (address >= region.guestAddress && address < region.end) {
+        this.resolved = Math.min(length, region.end - address);
+        return region.userAddress + (address - region.guestAddress);
+      }
     }
     return 0;
   }

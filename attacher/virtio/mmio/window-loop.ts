@@ -122,7 +122,7 @@ export class WindowLoop {
     const { window } = this.#options;
     if (!window.isCurrent) this.#setUp();
     const queue = this.#queue;
-    if (queue === undefined) return (this.#pending = false);
+    if (queue === undefined) return false;
     if (this.#pending) {
       this.#pending = queue.look(since);
       if (!window.isCurrent) return true;
@@ -158,21 +158,19 @@ export class WindowLoop {
     this.#drop();
     if (!window.hasQueue) return;
     const takeOver = window.isTakenUp;
+    // Before it is noted, so that no successor of ours takes what is left of another queue for this one's.
+    if (!takeOver) window.clearLog();
+    this.#pending = true;
+    if (!window.takeUp()) return;
     const { size, addresses } = window.queue();
     this.#device.features = window.features;
-    if (!takeOver) window.clearLog();
     const ring = memory.ring(addresses, size);
-    if (!window.takeUp()) {
-      this.#pending = true;
-      return;
-    }
     this.#queue = new SplitQueue(ring, {
       eventIndex: hasFeature(this.#device.features, Feature.eventIndex),
       indirect: hasFeature(this.#device.features, Feature.indirectDescriptors),
       next: ring.usedIndex(),
       log: window.log(size),
     });
-    this.#pending = true;
     statistics.add(Count.connections, 1);
     log(`queue of ${size} ${takeOver ? 'taken over' : 'set up'}`);
     // A server before us may have died between giving back and telling.

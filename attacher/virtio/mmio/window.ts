@@ -128,30 +128,31 @@ export class DeviceWindow {
     return page !== 0 && page === this.#page && this.#get(Register.queueAlign) === this.#align;
   }
 
-  /** The queue as it is set up now (VIRTIO 1.2, 2.7.2: legacy layout). Throws QueueViolation. */
+  /**
+   * Note that the queue, as it is set up now, was taken up: whatever comes of it, a driver that sets
+   * one up anew is noticed. False if there is none, or it changed meanwhile.
+   */
+  takeUp(): boolean {
+    const index = this.#at(Register.queueAlign) >>> 2;
+    const align = this.#get(Register.queueAlign);
+    this.#page = this.#get(Register.queuePage);
+    this.#align = (align | takenUp) >>> 0;
+    const before = Atomics.compareExchange(this.#words, index, align, this.#align);
+    return before === align && this.isCurrent;
+  }
+
+  /** The queue that was taken up (VIRTIO 1.2, 2.7.2: legacy layout). Throws QueueViolation. */
   queue(): QueueSetup {
-    const page = (this.#page = this.#get(Register.queuePage));
-    const align = (this.#align = this.#get(Register.queueAlign)) % takenUp;
+    const align = this.#align % takenUp;
     const size = this.#get(Register.queueSize);
     const pageSize = this.#get(Register.guestPageSize);
     if (!isPower(size, 1, queueSizeMax)) throw new QueueViolation(`queue of ${size} entries`);
     if (!isPower(align, 16, 1 << 16)) throw new QueueViolation(`queue aligned to ${align}`);
     if (!isPower(pageSize, 4096, 1 << 16)) throw new QueueViolation(`pages of ${pageSize} bytes`);
-    const table = page * pageSize;
+    const table = this.#page * pageSize;
     const available = table + 16 * size;
     const used = Math.ceil((available + 6 + 2 * size) / align) * align;
     return { size, addresses: { table, available, used } };
-  }
-
-  /** Note that the queue was taken up; false if it has changed since `queue`. */
-  takeUp(): boolean {
-    const index = this.#at(Register.queueAlign) >>> 2;
-    const marked = (this.#align | takenUp) >>> 0;
-    if (Atomics.compareExchange(this.#words, index, this.#align, marked) !== this.#align) {
-      return false;
-    }
-    this.#align = marked;
-    return this.isCurrent;
   }
 
   /** What is under way in the queue, with what a server before us left in it. */
