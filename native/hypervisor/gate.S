@@ -21,7 +21,7 @@
 #define NR_futex	202
 #define EINTR		4
 #define EAGAIN		11
-#define SPINS		20000	/* about a millisecond */
+#define SPINS		1000	/* some tens of microseconds: the caller may need this very processor */
 
 	.text
 	.globl	gate

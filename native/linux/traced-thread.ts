@@ -1,6 +1,7 @@
 import { constants } from 'node:os';
 import { processId } from './integers.js';
 import { bind, bindRaw } from './libc.js';
+import { pause } from './pause.js';
 import { Mapping } from './mapping.js';
 import { failedWith, SystemError } from './system-error.js';
 import { UserRegisters, userRegistersSize } from './user-registers.js';
@@ -8,7 +9,6 @@ import { UserRegisters, userRegistersSize } from './user-registers.js';
 const ptrace = bind('ptrace', 'int64 ptrace(int64, int64, uint64, uint64)');
 const rawWaitpid = bindRaw('int waitpid(int, uint64, int)');
 const rawTgkill = bindRaw('int tgkill(int, int, int)');
-const rawUsleep = bindRaw('int usleep(uint)');
 
 /** <linux/ptrace.h>. */
 const PTRACE_CONT = 7;
@@ -33,7 +33,7 @@ const __WALL = 0x40000000;
 /** How long a thread may take to stop, in milliseconds: one in an uninterruptible sleep takes for ever. */
 const patience = 2000;
 /** Looks without a pause: a stop takes some tens of microseconds. */
-const eagerLooks = 2000;
+const eagerLooks = 50;
 
 /**
  * One thread of another process, stopped by ptrace(2). All calls must come from the thread of ours
@@ -127,7 +127,8 @@ export class TracedThread {
       if (result < 0) throw new SystemError('waitpid', -result);
       if (result === 0) {
         if (performance.now() > end) throw new SystemError('waitpid', constants.errno.ETIMEDOUT);
-        if (looks > eagerLooks) rawUsleep(100);
+        // The thread that we wait for may need this very processor.
+        if (looks > eagerLooks) pause(20);
         continue;
       }
       const status = this.#view.getUint32(2048, true);

@@ -28,19 +28,19 @@ const machines: RawVm[] = [];
 afterEach(() => machines.splice(0).forEach((machine) => machine.kill()));
 afterAll(() => rmSync(directory, { recursive: true }));
 
-async function start(memory: 'shared' | 'anonymous', sandbox: boolean): Promise<RawVm> {
-  const machine = new RawVm(program, memory, sandbox);
+async function start(memory: 'shared' | 'anonymous', mode: 'sandbox' | 'plain'): Promise<RawVm> {
+  const machine = new RawVm(program, memory, mode);
   machines.push(machine);
   while ((await machine.counts()).counter === 0) await sleep(10);
   return machine;
 }
 
 describe.each([
-  ['shared', false],
-  ['anonymous', true],
-] as const)('a VM with %s memory, seccomp: %s', (memory, sandbox) => {
+  ['shared', 'plain'],
+  ['anonymous', 'sandbox'],
+] as const)('a VM with %s memory, %s', (memory, mode) => {
   it('has a device that no exit reaches the hypervisor for, and nothing of it afterwards', async () => {
-    const vm = await start(memory, sandbox);
+    const vm = await start(memory, mode);
     const before = vm.holdings();
     using machine = openVirtualMachine(vm.pid);
     using target = HijackTarget.of(machine);

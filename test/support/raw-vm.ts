@@ -38,8 +38,8 @@ export class RawVm {
   readonly #process: ChildProcess;
   readonly #lines: AsyncIterator<string>;
 
-  constructor(program: string, memory: 'shared' | 'anonymous', sandbox: boolean) {
-    this.#process = spawn(program, [memory, ...(sandbox ? ['sandbox'] : [])], {
+  constructor(program: string, memory: 'shared' | 'anonymous', mode: 'sandbox' | 'io' | 'plain') {
+    this.#process = spawn(program, [memory, mode], {
       stdio: ['pipe', 'pipe', 'inherit'],
     });
     const output = this.#process.stdout;

@@ -1,5 +1,6 @@
 import { constants } from 'node:os';
 import { wakeWaiters } from '../../../native/linux/futex.js';
+import { pause } from '../../../native/linux/pause.js';
 import { SystemError } from '../../../native/linux/system-error.js';
 
 /** Offsets in the gate's page (native/hypervisor/gate.S). */
@@ -76,9 +77,8 @@ export class Gate {
     }
     const completed = this.#load(Page.completed);
     if (!this.#post(State.call)) throw new SystemError(name, constants.errno.ETIMEDOUT);
-    const end = performance.now() + patience;
-    while (this.#load(Page.completed) === completed) {
-      if (performance.now() > end) throw new SystemError(name, constants.errno.ETIMEDOUT);
+    if (!awaitWord(() => this.#load(Page.completed) !== completed)) {
+      throw new SystemError(name, constants.errno.ETIMEDOUT);
     }
     const result = this.#view.getBigInt64(Page.result, true);
     if (result < 0n && result > -4096n) throw new SystemError(name, Number(-result));
@@ -93,8 +93,7 @@ export class Gate {
   /** Let the thread go back to where it was, and see that it is on its way. */
   close(): void {
     this.#post(State.leave);
-    const end = performance.now() + patience;
-    while (this.#load(Page.left) === 0 && performance.now() < end);
+    awaitWord(() => this.#load(Page.left) !== 0);
   }
 
   /** False if the thread has gone back already. */
@@ -108,4 +107,18 @@ export class Gate {
   #load(offset: number): number {
     return Atomics.load(this.#words, offset / 4);
   }
+}
+
+/** Looks without a pause: a call takes some microseconds. */
+const eagerLooks = 100;
+
+/** Wait for a change in shared memory; false if none comes in time. */
+function awaitWord(changed: () => boolean): boolean {
+  const end = performance.now() + patience;
+  for (let looks = 0; !changed(); looks++) {
+    // The thread that we wait for may need this very processor.
+    if (looks > eagerLooks) pause(20);
+    if (performance.now() > end) return false;
+  }
+  return true;
 }
