@@ -102,6 +102,7 @@ async function addResources(
   const takenLines = records.flatMap(({ gsi }) => gsi ?? []);
   const request = {
     ...{ id, onStep, layout: plan.layout, guestAddresses: plan.guestAddresses },
+    gateCode: plan.gateCode,
     owner: { pid: process.pid, started: startTimeOf(process.pid) ?? '' },
     image: options.disk.image,
     virtualAddress: plan.entry.virtualAddress,

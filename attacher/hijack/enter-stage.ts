@@ -80,9 +80,9 @@ export async function isAnyoneInside(
   const limit = performance.now() + patience;
   for (const vcpu of target.vcpus) {
     for (;;) {
-      const look = target.tryStopped(vcpu, (thread) => new VcpuCalls(thread, vcpu.fd).state());
+      const look = target.tryStopped(vcpu, (thread) => new VcpuCalls(thread, vcpu.fd).rip());
       if (look) {
-        if (look.result.rip >= start && look.result.rip < end) return true;
+        if (look.result >= start && look.result < end) return true;
         break;
       }
       // A processor that does not run cannot leave, either.

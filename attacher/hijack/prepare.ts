@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { DebloatError } from '../../analyzer/errors.js';
-import { guestStagePath } from '../../native/guest-stage.js';
+import { gatePath, guestStagePath } from '../../native/guest-stage.js';
 import { findKernel, type GuestKernel } from '../guest/index.js';
 import { link, type LinkedImage } from '../guest/linker/link.js';
 import type { VirtualMachine } from '../hypervisor/index.js';
 import { findFreeEntry, type FreeEntry } from './address-space.js';
-import { imageAddress, layoutArena, type ArenaLayout } from './arena.js';
+import { imageAddress, layoutArena, pageSize, type ArenaLayout } from './arena.js';
 import { arenaPlaces } from './places.js';
 
 /** EFER.NXE: the guest's page tables may forbid execution. */
@@ -22,6 +22,8 @@ export interface AttachPlan {
   /** Where its memory may lie for the guest, in the order to be tried. */
   guestAddresses: number[];
   noExecute: boolean;
+  /** What a thread of the hypervisor is sent through. */
+  gateCode: Uint8Array | undefined;
 }
 
 /**
@@ -43,6 +45,7 @@ export function preparePlan(
     layout: layoutArena(stage.image.length),
     guestAddresses: arenaPlaces(memory.regions),
     noExecute: (registers.efer & EFER_NXE) !== 0n,
+    gateCode: readGate(),
   };
 }
 
@@ -54,6 +57,12 @@ function readStage(): Uint8Array {
     });
   }
   return readFileSync(path);
+}
+
+/** The gate's code, which is the same wherever it lies; undefined where it was not built. */
+export function readGate(): Uint8Array | undefined {
+  const path = gatePath();
+  return path && link(readFileSync(path), BigInt(pageSize), new Map()).image.subarray(0, pageSize);
 }
 
 /** The plan for people (`--dry-run`): what would be done, in order. */

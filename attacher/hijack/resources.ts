@@ -1,4 +1,4 @@
-import { ftruncateSync, readFileSync } from 'node:fs';
+import { ftruncateSync } from 'node:fs';
 import { DebloatError } from '../../analyzer/errors.js';
 import { readEvent, writeEvent } from '../../native/linux/event.js';
 import { failedWith } from '../../native/linux/system-error.js';
@@ -9,8 +9,6 @@ import { arenaName, eventMark } from './hypervisor-files.js';
 import type { AttachRecord } from './journal.js';
 import { VmCalls } from './kvm/vm-calls.js';
 import type { StoppedThread } from './inject/stopped-thread.js';
-import { gatePath } from '../../native/guest-stage.js';
-import { link } from '../guest/linker/link.js';
 import { Gate } from './inject/gate.js';
 import { closeIn, createEventIn, createMemoryFileIn, mapCodeIn, mapIn } from './system-calls.js';
 import type { HijackTarget } from './target.js';
@@ -43,6 +41,8 @@ export interface ResourcesRequest {
   /** Interrupt lines that may be used, in the order of preference, by the I/O APIC's table; none: the stage polls. */
   lines: (redirections: bigint[]) => number[];
   deviceId: number;
+  /** The gate's instructions, at most a page; without them each call is made by ptrace. */
+  gateCode?: Uint8Array | undefined;
   /** Told of each step before it is taken. */
   onStep: (step: string) => void;
 }
@@ -77,8 +77,10 @@ export function createArena(
   record.userAddress = mapIn(thread, remote, layout.fileSize);
   file.journal.write(record);
   request.onStep('open the gate');
-  target.gate = openGate(thread, file, remote, record.userAddress, layout);
-  if (target.gate) thread.passTo(target.gate);
+  if (request.gateCode) {
+    target.gate = openGate(thread, file, remote, record.userAddress, layout, request.gateCode);
+    if (target.gate) thread.passTo(target.gate);
+  }
   return { file, record };
 }
 
@@ -89,11 +91,9 @@ function openGate(
   fd: number,
   userAddress: number,
   layout: ArenaLayout,
+  code: Uint8Array,
 ): Gate | undefined {
-  const path = gatePath();
-  if (path === undefined) return undefined;
-  const { image } = link(readFileSync(path), BigInt(pageSize), new Map());
-  file.bytes.set(image.subarray(0, pageSize), layout.gateCode);
+  file.bytes.set(code, layout.gateCode);
   try {
     mapCodeIn(thread, fd, layout.gateCode, userAddress + layout.gateCode);
   } catch (error) {

@@ -9,6 +9,7 @@ import { HijackTarget } from '../../attacher/hijack/target.js';
 import { createArena, createEvents, plugIn } from '../../attacher/hijack/resources.js';
 import { layoutArena, pageSize } from '../../attacher/hijack/arena.js';
 import { takeArenaOut } from '../../attacher/hijack/attachment.js';
+import { readGate } from '../../attacher/hijack/prepare.js';
 import { openVirtualMachine } from '../../attacher/hypervisor/index.js';
 import { compileRawVm, RawVm } from '../support/raw-vm.js';
 import { diskModules, startKvmGuest } from '../vm/kvm-guest.js';
@@ -92,6 +93,7 @@ it('costs the VM’s own devices nothing while it is there', async () => {
       ...{ id: 'bench', owner: { pid: process.pid, started: '0' }, image: '', layout },
       ...{ guestAddresses: [0xe_0000_0000], virtualAddress: 0xffff_ff80_0000_0000n },
       ...{ takenSlots: [], lines: () => [6], deviceId: 0, onStep: () => undefined },
+      gateCode: readGate(),
     };
     /** Accesses to the hypervisor's own device in a while. */
     const rate = async () => {

@@ -17,6 +17,7 @@ import { takeArenaOut } from '../../attacher/hijack/attachment.js';
 import { createArena, createEvents, plugIn } from '../../attacher/hijack/resources.js';
 import { HijackTarget } from '../../attacher/hijack/target.js';
 import { PageTables } from '../../attacher/guest/index.js';
+import { readGate } from '../../attacher/hijack/prepare.js';
 import { openVirtualMachine } from '../../attacher/hypervisor/index.js';
 import { closeDescriptor, readEvent } from '../../native/linux/event.js';
 import { compileRawStage, compileRawVm, rawStage, RawVm } from '../support/raw-vm.js';
@@ -58,6 +59,7 @@ describe.each([
       takenSlots: [],
       lines: () => [6],
       deviceId: 0,
+      gateCode: readGate(),
       onStep: () => undefined,
     };
     const { file, record } = await target.whileStopped((thread) =>

@@ -52,6 +52,11 @@ export class VcpuCalls {
     readonly vcpuFd: number,
   ) {}
 
+  /** Where the vCPU is. */
+  rip(): bigint {
+    return this.#get('KVM_GET_REGS', KVM_GET_REGS, Regs.size).getBigUint64(Regs.rip, true);
+  }
+
   state(): VcpuState {
     const mp = this.#get('KVM_GET_MP_STATE', KVM_GET_MP_STATE, 4).getUint32(0, true);
     const registers = this.#get('KVM_GET_REGS', KVM_GET_REGS, Regs.size);
