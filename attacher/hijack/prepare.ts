@@ -62,7 +62,8 @@ function readStage(): Uint8Array {
 /** The gate's code, which is the same wherever it lies; undefined where it was not built. */
 export function readGate(): Uint8Array | undefined {
   const path = gatePath();
-  return path && link(readFileSync(path), BigInt(pageSize), new Map()).image.subarray(0, pageSize);
+  if (path === undefined) return undefined;
+  return link(readFileSync(path), BigInt(pageSize), new Map()).image.subarray(0, pageSize);
 }
 
 /** The plan for people (`--dry-run`): what would be done, in order. */

@@ -2,10 +2,10 @@ import { openProcess, takeDescriptor } from '../../native/linux/process-memory.j
 import { closeDescriptor } from '../../native/linux/event.js';
 import { readMemoryMap } from '../../native/linux/memory-map.js';
 import { RemoteMemory } from '../../native/linux/remote-memory.js';
-import { readFileSync } from 'node:fs';
 import { constants, getPriority, setPriority } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DebloatError } from '../../analyzer/errors.js';
+import { statusField, threads } from '../hypervisor/procfs.js';
 import type { PhysicalMemory } from '../guest/index.js';
 import type { VirtualMachine } from '../hypervisor/index.js';
 import type { Gate } from './inject/gate.js';
@@ -15,6 +15,7 @@ import { StoppedThread, type Injection } from './inject/stopped-thread.js';
 export interface VcpuThread {
   /** Descriptor of the vCPU in the hypervisor. */
   fd: number;
+  /** 0 where no thread was seen to run it. */
   tid: number;
 }
 
@@ -47,7 +48,7 @@ export class HijackTarget implements Disposable {
       remote.close();
       throw new DebloatError(`No system call can be made in process ${pid}: its code has none.`);
     }
-    this.#injection = { pid, memory: remote, gadgets, filtered: hasSeccompFilter(pid, vcpus) };
+    this.#injection = { pid, memory: remote, gadgets, filtered: hasSeccompFilter(pid) };
     this.#pidfd = openProcess(pid);
   }
 
@@ -58,6 +59,7 @@ export class HijackTarget implements Disposable {
 
   /** Stop this vCPU if it is running just now, do something with it, and let it go on. */
   tryStopped<T>(vcpu: VcpuThread, act: (thread: StoppedThread) => T): { result: T } | undefined {
+    if (vcpu.tid === 0) return undefined;
     const ordinary = getPriority();
     setOwnPriority(constants.priority.PRIORITY_HIGHEST);
     try {
@@ -106,9 +108,9 @@ function setOwnPriority(priority: number): void {
   }
 }
 
-/** Whether any of the threads has seccomp filters (proc(5), field Seccomp: 2). */
-function hasSeccompFilter(pid: number, vcpus: readonly VcpuThread[]): boolean {
-  return vcpus.some(({ tid }) =>
-    /^Seccomp:\s*2$/m.test(readFileSync(`/proc/${pid}/task/${tid}/status`, 'utf8')),
+/** Whether any of the process's threads has seccomp filters (proc(5), field Seccomp: 2). */
+function hasSeccompFilter(pid: number): boolean {
+  return threads(pid).some(
+    ({ tid }) => statusField(`/proc/${pid}/task/${tid}`, 'Seccomp')?.trim() === '2',
   );
 }

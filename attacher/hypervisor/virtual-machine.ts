@@ -132,6 +132,9 @@ export class VirtualMachine {
 
 const EFER_LMA = 1n << 10n;
 
+/** A thread in which an attach made calls until it was killed is back in its vCPU after this time, in milliseconds. */
+const returnPatience = 400;
+
 /** The virtual machine that process `pid` runs. Refused, and nothing touched, where there is none or it may not be looked into. */
 export function openVirtualMachine(pid: number): VirtualMachine {
   const files = withPrivilege(pid, () => openFiles(pid));
@@ -143,9 +146,12 @@ export function openVirtualMachine(pid: number): VirtualMachine {
     throw new Refusal('confidential', 'the guest’s memory is protected from its host (SEV or TDX)');
   }
   return withPrivilege(pid, () => {
-    const busy = findVcpuThreads(pid, vcpus);
     const kind = kindOf(programName(pid));
-    if (busy.length > 0) matchBusyThreads(pid, vcpus, busy, (tid) => kickSignal(kind, pid, tid));
+    const end = performance.now() + returnPatience;
+    do {
+      const busy = findVcpuThreads(pid, vcpus);
+      if (busy.length > 0) matchBusyThreads(pid, vcpus, busy, (tid) => kickSignal(kind, pid, tid));
+    } while (vcpus.some(({ tid }) => tid === 0) && performance.now() < end);
     return new VirtualMachine(pid, files, vmFd, vcpus);
   });
 }
