@@ -13,6 +13,7 @@ export const controlSize = 4096;
 /** No interrupt line: stage 1 polls `tick`. */
 export const pollGsi = 0xffffffff;
 const abi = 1;
+const noCommand = 0;
 const messageBytes = 1024;
 
 export const controlOffset = {
@@ -209,16 +210,19 @@ export class StageControl {
     return this.#load(controlOffset.queued) === sequence;
   }
 
-  /** Take back a command that no processor was sent to carry out. */
+  /** Take back a command that no processor was sent to carry out; `last` tells of none then. */
   abandon(): void {
+    this.#store(controlOffset.command, noCommand);
     this.#store(controlOffset.sequence, this.#load(controlOffset.completed));
   }
 
-  /** The last command that was begun, and how it ended; undefined if there was none, or it has not ended. */
+  /** The last command that was begun, and how it ended; undefined if there was none, it was abandoned, or it has not ended. */
   get last(): { command: number; outcome: Outcome } | undefined {
     const sequence = this.#load(controlOffset.sequence);
-    const outcome = sequence === 0 ? undefined : this.outcome(sequence);
-    return outcome && { command: this.#load(controlOffset.command), outcome };
+    const command = this.#load(controlOffset.command);
+    if (sequence === 0 || command === noCommand) return undefined;
+    const outcome = this.outcome(sequence);
+    return outcome && { command, outcome };
   }
 
   /** The number of the last command that was begun. */

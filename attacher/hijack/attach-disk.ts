@@ -263,10 +263,13 @@ async function giveUp(attachment: Attachment, server: MmioServer | undefined): P
   }
 }
 
-/** Whether the guest has the device, by the last command that it ended. */
+/** Whether the guest has the device, by the last command that it ended, else by what was noted. */
 export function isInGuest({ record, control }: Attachment): boolean {
+  const { guest } = record;
   const { last } = control;
-  if (last === undefined || record.guest === 'untouched') return false;
+  // A removal that was noted and abandoned never began.
+  if (last === undefined) return guest === 'there' || guest === 'removing';
+  if (guest === 'untouched') return false;
   const done = last.outcome.result === 0;
-  return last.command === Command.removeDisk ? !done : done || record.guest !== 'adding';
+  return last.command === Command.removeDisk ? !done : done || guest !== 'adding';
 }

@@ -56,11 +56,12 @@ export async function attachByCli(
   const { stdout, stderr } = serving;
   stdout.on('data', (chunk: Buffer) => (told += chunk.toString()));
   stderr.on('data', (chunk: Buffer) => (told += chunk.toString()));
-  let over = false;
-  const ended = serving.finally(() => (over = true));
+  const ended = serving.then((result) => result);
+  const hasEnded = ended.then(() => true);
   while (!told.includes('takes it away')) {
-    if (over) throw new Error(`debloat attach has ended:\n${told}`);
-    await sleep(20);
+    if (await Promise.race([hasEnded, sleep(20, false)])) {
+      throw new Error(`debloat attach has ended:\n${told}`);
+    }
   }
   return {
     name,

@@ -1,8 +1,5 @@
-import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { findKernel } from '../../attacher/guest/index.js';
 import { link, type LinkedImage } from '../../attacher/guest/linker/link.js';
 import type { Command } from '../../attacher/guest/stage-steps.js';
@@ -16,8 +13,7 @@ import { createArena, createEvents, plugIn } from '../../attacher/hijack/resourc
 import { sessionsIn } from '../../attacher/hijack/sessions.js';
 import { HijackTarget } from '../../attacher/hijack/target.js';
 import { openVirtualMachine, type VirtualMachine } from '../../attacher/hypervisor/index.js';
-
-const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
+import { compileStage } from './guest-stage.js';
 
 /** Offsets in struct probe (test/fixtures/hijack/guest-probe.c). */
 const field = {
@@ -53,22 +49,9 @@ export function written(seed: bigint, length: number): Buffer {
   return bytes;
 }
 
-/** Build the probe into `directory`, with the flags of stage 1 and its way in and out. */
+/** Build the probe into `directory`. */
 export function compileGuestProbe(directory: string): Uint8Array {
-  const stage1 = here('../../native/guest/stage1');
-  const flags = /stage1_flags="([^"]*)"/.exec(
-    readFileSync(here('../../native/guest/build.sh'), 'utf8'),
-  )?.[1];
-  if (flags === undefined) throw new Error('native/guest/build.sh has no stage1_flags');
-  const output = join(directory, 'guest-probe.o');
-  execFileSync('gcc', [
-    ...flags.trim().split(/\s+/),
-    ...['-I', stage1, '-r', '-nostdlib', '-o', output],
-    here('../fixtures/hijack/guest-probe.c'),
-    ...['entry.S', 'thunks.S', 'message.c'].map((name) => join(stage1, name)),
-  ]);
-  execFileSync('strip', ['--strip-debug', '--remove-section=.note.gnu.property', output]);
-  return readFileSync(output);
+  return readFileSync(compileStage(directory, 'guest-probe', ['entry.S', 'thunks.S', 'message.c']));
 }
 
 /**

@@ -3,6 +3,7 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { compileStage } from './guest-stage.js';
 
 const fixtures = fileURLToPath(new URL('../fixtures/hijack/', import.meta.url));
 
@@ -23,6 +24,11 @@ export function compileRawStage(directory: string): Buffer {
   execFileSync('gcc', ['-c', '-o', object, join(fixtures, 'raw-stage.S')]);
   execFileSync('objcopy', ['-O', 'binary', '-j', '.text', object, binary]);
   return readFileSync(binary);
+}
+
+/** Build stage 1's stand-in for the raw VM into `directory`; the object's path. */
+export function compileRawControlStage(directory: string): string {
+  return compileStage(directory, 'raw-control-stage', ['entry.S', 'thunks.S']);
 }
 
 export interface RawVmCounts {
@@ -69,11 +75,16 @@ export class RawVm {
   }
 }
 
-/** Descriptors of a process by what they are, and its mappings without the heap’s and stacks’ extent. */
+/**
+ * Descriptors of a process by what they are, and what it has mapped; not its heaps and stacks, which
+ * come and go by themselves.
+ */
 export function holdingsOf(pid: number): { files: string[]; maps: string[] } {
   const files = readdirSync(`/proc/${pid}/fd`)
     .map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`).replace(/\d{3,}/, 'N'))
     .sort();
-  const maps = readFileSync(`/proc/${pid}/maps`, 'utf8').trim().split('\n').sort();
-  return { files, maps };
+  const maps = readFileSync(`/proc/${pid}/maps`, 'utf8')
+    .split('\n')
+    .filter((line) => /\S+ \S+ \S+ \S+ \S+ +[^\s[]/.test(line));
+  return { files, maps: maps.sort() };
 }
