@@ -88,7 +88,7 @@ describe.concurrent('a raw VM', () => {
     ['detach', 'shared', takingOut],
     ['recover', 'anonymous', takingOut],
   ] as const)('survives our death before every step: %s, %s memory', async (phase, memory, has) => {
-    const vm = new RawVm(program, memory, memory === 'anonymous');
+    const vm = new RawVm(program, memory, memory === 'anonymous' ? 'sandbox' : 'plain');
     try {
       const counter = async () => (await vm.counts()).counter;
       while ((await counter()) === 0) await sleep(10);
