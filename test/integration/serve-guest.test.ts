@@ -1,14 +1,13 @@
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { execFileSync, type ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { runGuest } from '../vm/guest.js';
 import { Random } from '../support/random.js';
+import { serveImage, stopServing } from '../support/serving.js';
 
-const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 const directory = mkdtempSync(join(tmpdir(), 'debloat-serve-guest-'));
 const servers: ChildProcess[] = [];
 const files = new Map<string, string>();
@@ -30,31 +29,10 @@ beforeAll(() => {
 afterEach(() => servers.splice(0).forEach((server) => server.kill('SIGKILL')));
 afterAll(() => rmSync(directory, { recursive: true }));
 
-/** `debloat serve` with these arguments, ready for clients. */
-async function serve(image: string, socket: string, args: string[]): Promise<ChildProcess> {
-  const server = spawn(process.execPath, [main, 'serve', image, '--socket', socket, ...args], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+async function serve(image: string, socket: string, args: string[] = []): Promise<ChildProcess> {
+  const server = await serveImage(image, socket, args);
   servers.push(server);
-  let told = '';
-  await new Promise<void>((resolve, reject) => {
-    server.stderr.on('data', (chunk: Buffer) => {
-      told += chunk.toString();
-      if (told.includes('serving ')) resolve();
-    });
-    server.once('exit', () => reject(new Error(told)));
-  });
   return server;
-}
-
-/** End a server as a user does; what it counted. */
-async function stop(server: ChildProcess): Promise<Record<string, number>> {
-  let output = '';
-  server.stdout?.on('data', (chunk: Buffer) => (output += chunk.toString()));
-  const closed = new Promise((resolve) => server.once('close', resolve));
-  server.kill('SIGTERM');
-  await closed;
-  return JSON.parse(output) as Record<string, number>;
 }
 
 function newDirectory(name: string): string {
@@ -92,14 +70,8 @@ it.each(['bullseye', 'bookworm', 'trixie'])(
     const where = newDirectory(suite);
     const disk = ext4(`${suite}.ext4`);
     const sockets = [join(where, 'a'), join(where, 'b')] as const;
-    const image = await serve(squashfs, sockets[0], [
-      '--read-only',
-      '--serial',
-      'the-files',
-      '--format',
-      'json',
-    ]);
-    const writable = await serve(disk, sockets[1], ['--queues', '4', '--format', 'json']);
+    const image = await serve(squashfs, sockets[0], ['--read-only', '--serial', 'the-files']);
+    const writable = await serve(disk, sockets[1], ['--queues', '4']);
     const output = await runGuest({
       suite,
       script: copyTest,
@@ -112,8 +84,8 @@ it.each(['bullseye', 'bookworm', 'trixie'])(
       [...output.matchAll(/^([0-9a-f]{64}) {2}(file\d+)$/gm)].map(([, sum, name]) => [name, sum]),
     );
     expect(sums).toEqual(files);
-    expect(await stop(image)).toMatchObject({ writes: 0, failures: 0, violations: 0 });
-    const counted = await stop(writable);
+    expect(await stopServing(image)).toMatchObject({ writes: 0, failures: 0, violations: 0 });
+    const counted = await stopServing(writable);
     expect(counted).toMatchObject({ failures: 0, violations: 0, connections: 1 });
     expect(counted['flushes']).toBeGreaterThan(0);
     expect(readExt4(disk, '/sums').split('\n').filter(Boolean)).toHaveLength(files.size);
@@ -132,7 +104,7 @@ mkdir /b; mount -t ext4 /dev/vda /b && cat /b/kept
 echo still-here > /b/kept; dd if=/dev/urandom of=/b/noise bs=1M count=8; umount /b
 `;
   for (const found of [false, true]) {
-    const server = await serve(disk, socket, ['--cow', session, '--format', 'json']);
+    const server = await serve(disk, socket, ['--cow', session]);
     const output = await runGuest({
       suite: 'bookworm',
       script,
@@ -140,7 +112,7 @@ echo still-here > /b/kept; dd if=/dev/urandom of=/b/noise bs=1M count=8; umount 
       directory: where,
     });
     expect(output.includes('still-here\n')).toBe(found);
-    expect(await stop(server)).toMatchObject({ failures: 0, violations: 0 });
+    expect(await stopServing(server)).toMatchObject({ failures: 0, violations: 0 });
   }
   expect(readFileSync(disk).equals(before)).toBe(true);
 });
@@ -149,7 +121,7 @@ it('a guest goes on when the server was killed under load and started again', as
   const where = newDirectory('killed');
   const disk = ext4('killed.ext4');
   const socket = join(where, 'disk');
-  let server = await serve(disk, socket, ['--format', 'json']);
+  let server = await serve(disk, socket);
   const script = `
 mkdir /b; mount -t ext4 /dev/vda /b
 for n in 1 2 3 4 5 6 7 8 9 10 11 12; do
@@ -183,13 +155,65 @@ umount /b
               old.kill('SIGKILL');
             }),
         )
-        .then(async () => (server = await serve(disk, socket, ['--format', 'json'])));
+        .then(async () => (server = await serve(disk, socket)));
     },
   });
   await restarted;
   expect(kills).toBe(3);
   expect(output).toContain('all-the-same');
   expect(output).not.toMatch(/I\/O error|EXT4-fs error/);
-  expect(await stop(server)).toMatchObject({ failures: 0, violations: 0 });
+  expect(await stopServing(server)).toMatchObject({ failures: 0, violations: 0 });
   expect(readExt4(disk, '/verdict')).toBe('all-the-same\n');
+});
+
+it('a disk comes and goes while the guest runs', async () => {
+  const where = newDirectory('plugged');
+  const socket = join(where, 'disk');
+  const server = await serve(squashfs, socket, ['--read-only']);
+  const script = `
+mkdir /a
+for n in 1 2 3; do
+  echo plug $n
+  until [ -b /dev/vda ]; do sleep 0.1; done
+  mount -t squashfs -o ro /dev/vda /a && (cd /a && sha256sum file*) && umount /a
+  while dd if=/dev/vda of=/dev/null bs=64k iflag=direct 2>/dev/null; do :; done & # the last disk goes under load
+  reader=$!
+  [ $n = 3 ] || { kill $reader; wait $reader; }
+  echo unplug $n
+  while [ -e /dev/vda ]; do sleep 0.1; done
+  echo gone $n
+done
+`;
+  const output = await runGuest({
+    suite: 'bookworm',
+    script,
+    disks: [],
+    directory: where,
+    control: async (qmp, printed) => {
+      for (const n of [1, 2, 3]) {
+        await printed(`plug ${n}`);
+        const addr = { type: 'unix', data: { path: socket } };
+        await qmp.execute('chardev-add', {
+          id: 'overlay',
+          backend: { type: 'socket', data: { addr, server: false } },
+        });
+        await qmp.execute('device_add', {
+          driver: 'vhost-user-blk-pci',
+          id: 'overlay',
+          chardev: 'overlay',
+        });
+        await printed(`unplug ${n}`);
+        await qmp.execute('device_del', { id: 'overlay' });
+        await qmp.event('DEVICE_DELETED');
+        await qmp.event('DEVICE_DELETED'); // the virtio device, then the PCI device that it is on
+        await qmp.execute('chardev-remove', { id: 'overlay' });
+      }
+    },
+  });
+  expect(output).toContain('gone 3');
+  for (const [name, sum] of files) {
+    expect(output.split(`${sum}  ${name}\n`)).toHaveLength(4);
+  }
+  const counted = await stopServing(server);
+  expect(counted).toMatchObject({ connections: 3, failures: 0, violations: 0 });
 });

@@ -12,10 +12,20 @@ interface Waiter {
   reject: (error: Error) => void;
 }
 
+/** What is thrown when QEMU has ended before it answered. */
+export class QemuEnded extends Error {
+  constructor() {
+    super('QEMU has ended');
+  }
+}
+
 /** A client of QEMU's machine protocol (docs/interop/qmp-spec); commands are answered in their order. */
 export class Qmp {
   readonly #socket: Socket;
   readonly #waiting: Waiter[] = [];
+  /** Events that nobody has waited for yet. */
+  readonly #events: string[] = [];
+  readonly #eventWaiters: (Waiter & { event: string })[] = [];
   #closed = false;
 
   private constructor(socket: Socket) {
@@ -23,7 +33,8 @@ export class Qmp {
     socket.on('error', () => undefined); // `close` follows
     socket.on('close', () => {
       this.#closed = true;
-      this.#waiting.splice(0).forEach(({ reject }) => reject(new Error('QEMU has ended')));
+      const waiters = [...this.#waiting.splice(0), ...this.#eventWaiters.splice(0)];
+      waiters.forEach(({ reject }) => reject(new QemuEnded()));
     });
     let rest = '';
     socket.setEncoding('utf8').on('data', (chunk) => {
@@ -54,7 +65,7 @@ export class Qmp {
 
   /** Run a command; its result, or its error thrown. */
   execute(command: string, args: Record<string, unknown> = {}): Promise<unknown> {
-    if (this.#closed) return Promise.reject(new Error('QEMU has ended'));
+    if (this.#closed) return Promise.reject(new QemuEnded());
     return new Promise((resolve, reject) => {
       this.#waiting.push({ resolve, reject });
       this.#socket.write(`${JSON.stringify({ execute: command, arguments: args })}\n`);
@@ -66,8 +77,32 @@ export class Qmp {
     return String(await this.execute('human-monitor-command', { 'command-line': line }));
   }
 
+  /** Wait for an event, or take one that has come already; each is taken once. */
+  async event(name: string): Promise<void> {
+    const index = this.#events.indexOf(name);
+    if (index >= 0) this.#events.splice(index, 1);
+    else if (this.#closed) throw new QemuEnded();
+    else {
+      await new Promise((resolve, reject) =>
+        this.#eventWaiters.push({ event: name, resolve, reject }),
+      );
+    }
+  }
+
+  /** Disconnect; QEMU goes on. */
+  close(): void {
+    this.#socket.destroy();
+  }
+
   #receive(message: Message): void {
-    if (message.error) this.#waiting.shift()?.reject(new Error(message.error.desc));
+    if (message.event !== undefined) this.#happened(message.event);
+    else if (message.error) this.#waiting.shift()?.reject(new Error(message.error.desc));
     else if ('return' in message) this.#waiting.shift()?.resolve(message.return);
+  }
+
+  #happened(event: string): void {
+    const index = this.#eventWaiters.findIndex((waiter) => waiter.event === event);
+    if (index < 0) this.#events.push(event);
+    else this.#eventWaiters.splice(index, 1)[0]?.resolve(undefined);
   }
 }
