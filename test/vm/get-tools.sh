@@ -5,7 +5,7 @@
 set -eu
 case $1 in
   host) packages=libblkio-dev,qemu-utils ;;
-  guest) packages=fio,stress-ng,e2fsprogs,xfsprogs,util-linux,coreutils,bash ;;
+  guest) packages=fio,stress-ng,e2fsprogs,xfsprogs,util-linux,mount,coreutils,diffutils,bash ;;
   *) echo "usage: get-tools.sh host|guest DIR" >&2 && exit 1 ;;
 esac
 mkdir -p "$2"
@@ -24,6 +24,6 @@ if [ "$1" = guest ]; then
   # An unpacked tree has no links of a merged /usr yet.
   for link in bin sbin lib lib64; do [ -e "$dir/root/$link" ] || ln -s "usr/$link" "$dir/root/$link"; done
   mkdir -p "$dir"/root/proc "$dir"/root/sys "$dir"/root/dev "$dir"/root/tmp "$dir"/root/mnt
-  mksquashfs "$dir/root" "$dir/tools.squashfs" -quiet -no-progress -comp zstd >/dev/null
+  mksquashfs "$dir/root" "$dir/tools.squashfs" -quiet -no-progress -comp zstd -Xcompression-level 3 >/dev/null
 fi
 echo "$packages" >"$dir/packages"

@@ -1,6 +1,7 @@
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { accessSync, closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { DebloatError, messageOf } from '../../../analyzer/errors.js';
+import { failedWith } from '../../../native/linux/system-error.js';
 import { sectorSize } from '../block/protocol.js';
 import type { Disk } from './disk.js';
 import { FileDisk } from './file-disk.js';
@@ -45,19 +46,41 @@ function openImage(image: string, flags: 'r' | 'r+'): number {
   try {
     return openSync(image, flags);
   } catch (error) {
-    const write = flags === 'r+' ? ' for writing' : '';
-    throw new DebloatError(`cannot open ${image}${write}: ${messageOf(error)}`, {
-      ...(write && { hint: 'serve it with --read-only, or with --cow to write to a copy' }),
-      cause: error,
-    });
+    if (failedWith(error, 'ENOENT', 'ENOTDIR')) {
+      throw new DebloatError(`there is no file ${image}`, { cause: error });
+    }
+    if (failedWith(error, 'EISDIR')) throw notAFile(image);
+    const writing = flags === 'r+';
+    throw new DebloatError(
+      `cannot open ${image}${writing ? ' for writing' : ''}: ${messageOf(error)}`,
+      { hint: openHint(image, writing), cause: error },
+    );
   }
 }
 
-function checkImage(image: string, fd: number, size: number, mode: DiskOptions['mode']): void {
-  if (!fstatSync(fd).isFile()) {
-    throw new DebloatError(`${image} is not a file`, { hint: 'serve an image file, not a device' });
+function openHint(image: string, writing: boolean): string {
+  try {
+    if (writing) accessSync(image, constants.R_OK);
+    if (writing) return 'serve it with --read-only, or with --cow to write to a copy';
+  } catch {
+    // not readable either
   }
-  if (size === 0) throw new DebloatError(`${image} is empty`);
+  return `let this user read it (ls -l ${image} shows who may), or be another user`;
+}
+
+function notAFile(image: string): DebloatError {
+  return new DebloatError(`${image} is not a file`, {
+    hint: 'serve an image file, not a device or directory',
+  });
+}
+
+function checkImage(image: string, fd: number, size: number, mode: DiskOptions['mode']): void {
+  if (!fstatSync(fd).isFile()) throw notAFile(image);
+  if (size === 0) {
+    throw new DebloatError(`${image} is empty`, {
+      hint: `give a new disk its size: truncate -s 1G ${image}`,
+    });
+  }
   const start = Buffer.alloc(4);
   readSync(fd, start, 0, 4, 0);
   if (start.equals(Buffer.from('QFI\xfb', 'latin1'))) {

@@ -1,4 +1,5 @@
 import { lstatSync, unlinkSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { DebloatError, messageOf } from '../../../analyzer/errors.js';
 import { closeDescriptor } from '../../../native/linux/event.js';
 import { failedWith } from '../../../native/linux/system-error.js';
@@ -14,7 +15,17 @@ export function openListener(path: string): number {
     return listenAt(path);
   } catch (error) {
     if (error instanceof DebloatError) throw error;
-    throw new DebloatError(`cannot listen at ${path}: ${messageOf(error)}`, { cause: error });
+    const directory = dirname(path);
+    if (failedWith(error, 'ENOENT')) {
+      throw new DebloatError(`cannot listen at ${path}: there is no directory ${directory}`, {
+        hint: `make it: mkdir -p ${directory}`,
+        cause: error,
+      });
+    }
+    throw new DebloatError(`cannot listen at ${path}: ${messageOf(error)}`, {
+      hint: 'give --socket a path that this user can write to',
+      cause: error,
+    });
   }
 }
 
