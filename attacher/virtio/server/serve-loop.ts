@@ -163,7 +163,9 @@ export class ServeLoop {
         this.#epoll.add(vring.kick, Token.queues + vring.index, { edge: true }),
       unwatch: (vring) => vring.kick !== undefined && this.#epoll.remove(vring.kick),
       notThere: (vring, violation) =>
-        this.#options.log(`queue ${vring.index} rests: ${violation.message}`),
+        this.#options.log(
+          `queue ${vring.index} rests: ${violation.message} (is the machine’s memory shared?)`,
+        ),
     });
     this.#connection = new Connection(fd, backend, this.#options.log);
     this.#vrings = backend.vrings;
