@@ -16,12 +16,12 @@ export interface TestImage {
   content: Buffer;
 }
 
-/** Make a small squashfs in `directory`: a guest on an emulating KVM takes seconds for a few hundred KiB. */
-export function makeTestImage(directory: string): TestImage {
+/** Make a small squashfs in `directory`, of random content: a guest on an emulating KVM takes seconds for a few hundred KiB. */
+export function makeTestImage(directory: string, seed = 4): TestImage {
   const tree = join(directory, 'tree');
   const path = join(directory, 'test.squashfs');
   mkdirSync(join(tree, 'some'), { recursive: true });
-  const random = new Random(4);
+  const random = new Random(seed);
   const content = Buffer.from(Array.from({ length: 70_001 }, () => random.below(256)));
   writeFileSync(join(tree, 'some', 'file'), content);
   execFileSync('mksquashfs', [tree, path, '-noappend', '-quiet', '-no-progress']);
