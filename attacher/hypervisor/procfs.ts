@@ -46,10 +46,15 @@ export function processes(): number[] {
 export function openFiles(pid: number): OpenFile[] {
   const directory = `/proc/${pid}/fd`;
   return readdirSync(directory)
-    .map((name) => ({
-      fd: Number(name),
-      target: orElse('', () => readlinkSync(`${directory}/${name}`)),
-    }))
+    .flatMap((name) => {
+      try {
+        return [{ fd: Number(name), target: readlinkSync(`${directory}/${name}`) }];
+      } catch (error) {
+        // Our own user's processes can be listed without the privilege to follow the links.
+        if (!failedWith(error, 'ENOENT')) throw error;
+        return []; // closed meanwhile
+      }
+    })
     .sort((a, b) => a.fd - b.fd);
 }
 
