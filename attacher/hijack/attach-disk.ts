@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { DebloatError, messageOf } from '../../analyzer/errors.js';
 import { controlOffset, pollGsi } from '../guest/stage-control.js';
 import { Command } from '../guest/stage-steps.js';
@@ -12,9 +11,9 @@ import { Attachment, closeArena, takeArenaOut } from './attachment.js';
 import { rehearse } from './inject/rehearse.js';
 import { freeLines } from './interrupt-line.js';
 import type { AttachPlan } from './prepare.js';
-import { startTimeOf } from './process-start.js';
+import { startTimeOf } from '../../analyzer/workspace/processes.js';
 import { createArena, createEvents, plugIn, type Resources } from './resources.js';
-import { driverOf, type Driver } from './driver-progress.js';
+import { waitForDriver } from './wait-for-driver.js';
 import { guestRegions } from './guest-regions.js';
 import { sessionsIn } from './sessions.js';
 import { HijackTarget } from './target.js';
@@ -206,39 +205,6 @@ export async function serve(
     },
     options.log,
   );
-}
-
-/** How long drivers may take to find the device, in milliseconds. */
-const driverPatience = 10_000;
-
-async function waitForDriver(
-  attachment: Attachment,
-  windowHead: number,
-  load: boolean,
-): Promise<void> {
-  const look = () => driverOf(attachment.file.bytes.subarray(windowHead));
-  const waitUntilReady = async (): Promise<Driver> => {
-    const end = performance.now() + driverPatience;
-    let driver = look();
-    while (driver !== 'ready' && performance.now() < end) {
-      await sleep(10);
-      driver = look();
-    }
-    return driver;
-  };
-  let missing = await waitUntilReady();
-  if (missing === 'ready') return;
-  if (load) {
-    attachment.control.setDrivers(['virtio_mmio', 'virtio_blk']);
-    await attachment.command(Command.loadDrivers);
-    missing = await waitUntilReady();
-    if (missing === 'ready') return;
-  }
-  throw new DebloatError(`The guest’s kernel has no driver ${missing} at work.`, {
-    hint: load
-      ? `its modprobe could not load it: install the module in the guest`
-      : `load it in the guest (modprobe ${missing}), or have debloat ask the guest’s modprobe: --load-drivers`,
-  });
 }
 
 /** Undo what can be undone; what the guest still works on must stay, for `recover` to end. */

@@ -7,7 +7,7 @@ import { pageSize } from './arena.js';
 import { ArenaFile } from './arena-file.js';
 import { arenaFiles } from './hypervisor-files.js';
 import type { AttachRecord } from './journal.js';
-import { startTimeOf } from './process-start.js';
+import { startTimeOf } from '../../analyzer/workspace/processes.js';
 
 /** A session's traces in a hypervisor. */
 export interface FoundSession {

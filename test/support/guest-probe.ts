@@ -8,7 +8,7 @@ import { imageAddress, layoutArena, writePageTables } from '../../attacher/hijac
 import { Attachment, takeArenaOut } from '../../attacher/hijack/attachment.js';
 import { exclusively } from '../../attacher/hijack/exclusive.js';
 import { arenaPlaces } from '../../attacher/hijack/places.js';
-import { startTimeOf } from '../../attacher/hijack/process-start.js';
+import { startTimeOf } from '../../analyzer/workspace/processes.js';
 import { createArena, createEvents, plugIn } from '../../attacher/hijack/resources.js';
 import { sessionsIn } from '../../attacher/hijack/sessions.js';
 import { HijackTarget } from '../../attacher/hijack/target.js';
