@@ -55,7 +55,13 @@ export class AttachedDisk {
     attachment.target.stopped = 0;
     if (attachment.record.guest !== 'removed') {
       attachment.note('removing');
-      await attachment.command(Command.removeDisk);
+      try {
+        await attachment.command(Command.removeDisk);
+      } catch (error) {
+        // The session stays in the VM for `recoverSession`; nobody serves it, and our process can end.
+        server.stop();
+        throw error;
+      }
       attachment.note('removed');
     }
     server.stop();

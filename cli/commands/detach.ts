@@ -45,17 +45,24 @@ export function detachCommand(): Command {
 /** End one session, through the process that serves it where that lives. */
 export async function detach(session: FoundSession, tell: (line: string) => void): Promise<void> {
   const { pid, id, record, alive } = session;
-  if (!alive || record === undefined) {
-    using machine = openVirtualMachine(pid);
-    await exclusively(pid, () => recoverSession(machine, id, { log: tell }));
-    return;
+  if (alive && record !== undefined) {
+    process.kill(record.owner.pid, 'SIGTERM');
+    if (await hasEnded(session, record.owner.pid)) return;
   }
-  process.kill(record.owner.pid, 'SIGTERM');
+  using machine = openVirtualMachine(pid);
+  await exclusively(pid, () => recoverSession(machine, id, { log: tell }));
+}
+
+/** Whether the session is gone when its process has ended; that may fail to take it out. */
+async function hasEnded({ pid, id }: FoundSession, owner: number): Promise<boolean> {
   const end = performance.now() + patience;
-  while (allSessions().some((each) => each.id === id && each.pid === pid)) {
+  for (;;) {
+    const found = allSessions().find((each) => each.id === id && each.pid === pid);
+    if (found === undefined) return true;
+    if (!found.alive) return false;
     if (performance.now() > end) {
       throw new DebloatError(`session ${id} did not end`, {
-        hint: `process ${record.owner.pid} serves it: see what it says`,
+        hint: `process ${owner} serves it: see what it says`,
       });
     }
     await sleep(50);

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { attachByCli, makeTestImage } from '../support/attached.js';
-import { runCli } from '../support/cli.js';
+import { runCli, runCliWell } from '../support/cli.js';
 import { expectNoComplaint, expectTicking } from '../support/guest-health.js';
 import { compileRawVm, holdingsOf, RawVm } from '../support/raw-vm.js';
 import { startKvmGuest, type KvmGuest } from '../vm/kvm-guest.js';
@@ -103,6 +103,26 @@ describe('an attach is refused, and nothing is touched', () => {
     });
     expectNoComplaint(guest.console());
   });
+});
+
+it('a detach from a paused machine fails in time, and succeeds when it goes on', async () => {
+  const guest = await startKvmGuest({ suite: 'bookworm', directory });
+  try {
+    const { pid } = guest;
+    const before = holdingsOf(pid);
+    const session = await attachByCli(pid, image.path, 'paused');
+    await guest.qmp('stop');
+    const { code, stderr } = await runCli(['detach', 'paused']);
+    expect(stderr).toMatch(/^error: .*(paused|No processor)/m);
+    expect(code).toBe(1);
+    expect((await session.ended).exitCode).toBe(1);
+    await guest.qmp('cont');
+    await runCliWell(['detach', 'paused']);
+    expect(holdingsOf(pid)).toEqual(before);
+    expectNoComplaint(guest.console());
+  } finally {
+    await guest.stop();
+  }
 });
 
 it.each([
