@@ -147,7 +147,7 @@ it('says so when the image is not there, or not the one that the guest knows', a
   const nowhere = disk('/nonexistent', 'read-only');
   await expect(
     Server.start({ ...options, disk: nowhere, takeOver: false }, () => undefined),
-  ).rejects.toThrow('cannot open /nonexistent');
+  ).rejects.toThrow('there is no file /nonexistent');
   const image = disk(positionImage('one', 8192), 'read-only');
   await expect(
     Server.start({ ...options, disk: image, takeOver: true }, () => undefined),
