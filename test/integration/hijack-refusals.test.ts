@@ -33,6 +33,8 @@ async function expectRefused(
   expect(holdingsOf(pid)).toEqual(before);
 }
 
+const nobody = ['--reuid=65534', '--regid=65534', '--clear-groups'];
+
 describe('an attach is refused, and nothing is touched', () => {
   let guest: KvmGuest;
   beforeAll(async () => {
@@ -88,17 +90,17 @@ describe('an attach is refused, and nothing is touched', () => {
   });
 
   it.each([
-    ['another user', ['--reuid=65534', '--regid=65534', '--clear-groups']],
-    ['root without capabilities', ['--bounding-set=-all']],
+    // One who may read files, so that the program is found wherever the clone is.
+    ['another user', [...nobody, '--inh-caps=+dac_read_search', '--ambient-caps=+dac_read_search']],
+    ['root without capabilities', ['--bounding-set=-all', '--inh-caps=-all']],
   ])('to %s, by the name of the missing capability', async (_, who) => {
     const { pid } = guest;
     await expectRefused(pid, /^error: .*CAP_SYS_PTRACE/m, async () => {
       const command = [process.execPath, main, 'attach', '--disk-only', `${pid}`, '/etc/passwd'];
-      const { exitCode, stderr } = await execa(
-        'setpriv',
-        [...who, '--inh-caps=-all', '--', ...command],
-        { reject: false, stdin: 'ignore' },
-      );
+      const { exitCode, stderr } = await execa('setpriv', [...who, '--', ...command], {
+        reject: false,
+        stdin: 'ignore',
+      });
       return { code: exitCode ?? -1, stderr };
     });
     expectNoComplaint(guest.console());
