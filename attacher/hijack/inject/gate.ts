@@ -110,7 +110,7 @@ export class Gate {
 }
 
 /** Looks without a pause: a call takes some microseconds. */
-const eagerLooks = 100;
+const eagerLooks = 400;
 
 /** Wait for a change in shared memory; false if none comes in time. */
 function awaitWord(changed: () => boolean): boolean {
