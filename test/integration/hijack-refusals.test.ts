@@ -98,6 +98,7 @@ describe('an attach is refused, and nothing is touched', () => {
     await expectRefused(pid, /^error: .*CAP_SYS_PTRACE/m, async () => {
       const command = [process.execPath, main, 'attach', '--disk-only', `${pid}`, '/etc/passwd'];
       const { exitCode, stderr } = await execa('setpriv', [...who, '--', ...command], {
+        env: { NO_COLOR: '1' },
         reject: false,
         stdin: 'ignore',
       });
