@@ -9,6 +9,11 @@ export function guestStagePath(): string | undefined {
   return builtFile('stage1.o');
 }
 
+/** The path of stage 2, a program for this kind of processor; undefined where it was not built. */
+export function sessionProgramPath(): string | undefined {
+  return builtFile(`stage2-${process.arch === 'arm64' ? 'arm64' : 'amd64'}`);
+}
+
 /** The path of the hypervisor's gate (native/hypervisor), as a relocatable object; as above. */
 export function gatePath(): string | undefined {
   return builtFile('gate.o');

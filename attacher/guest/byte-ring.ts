@@ -59,6 +59,11 @@ export class RingWriter extends Ring {
     this.#head = 0;
   }
 
+  /** Bytes ever written, modulo 2^32. */
+  get head(): number {
+    return this.#head;
+  }
+
   /** Bytes that can be written now. */
   get room(): number {
     return this.data.length - this.filled(this.#head, this.load(offsetOf.tail));
@@ -89,6 +94,11 @@ export class RingReader extends Ring {
   override reset(): void {
     super.reset();
     this.#tail = 0;
+  }
+
+  /** Bytes that can be read now. */
+  get waiting(): number {
+    return this.filled(this.load(offsetOf.head), this.#tail);
   }
 
   /** A copy of what is there now, of at most `most` bytes; empty when there is nothing. */

@@ -12,7 +12,7 @@ const hostPages = 8;
 const gatePages = 2;
 
 /** Pages before the stage's image: the two levels of page tables that map the arena. */
-const tablePages = 2;
+export const tablePages = 2;
 
 /** A page-table entry's bits (Intel SDM volume 3, 4.5). */
 const Entry = {
@@ -98,7 +98,7 @@ export function rootEntry(place: ArenaPlace): bigint {
  */
 export function writePageTables(
   file: Uint8Array,
-  layout: ArenaLayout,
+  layout: Pick<ArenaLayout, 'ram'>,
   place: ArenaPlace,
   segments: readonly Segment[],
   noExecute: boolean,

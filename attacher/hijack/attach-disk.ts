@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { DebloatError, messageOf } from '../../analyzer/errors.js';
 import { controlOffset, pollGsi } from '../guest/stage-control.js';
+import { sessionSegment } from '../guest/session-pages.js';
 import { Command } from '../guest/stage-steps.js';
 import type { VirtualMachine } from '../hypervisor/index.js';
 import type { DiskOptions } from '../virtio/disk/open-disk.js';
@@ -147,9 +148,10 @@ async function start(
   onStep: (step: string) => void,
 ): Promise<AttachedDisk> {
   const place = { guestAddress: record.guestAddress, virtualAddress: plan.entry.virtualAddress };
-  const { layout, stage } = plan;
+  const { layout, stage, session } = plan;
   file.bytes.set(stage.image, layout.image);
-  writePageTables(file.bytes, layout, place, stage.segments, plan.noExecute);
+  const further = session ? [sessionSegment(stage.image.length, session)] : [];
+  writePageTables(file.bytes, layout, place, [...stage.segments, ...further], plan.noExecute);
   record.control = layout.image + Number(stage.entry('stage1_control') - stage.base);
   record.entry = stage.entry('stage1_interrupted').toString(16);
   record.entryAddress = plan.entry.address;

@@ -3,6 +3,7 @@ import { DebloatError } from '../../analyzer/errors.js';
 import { gatePath, guestStagePath } from '../../native/guest-stage.js';
 import { findKernel, type GuestKernel } from '../guest/index.js';
 import { link, type LinkedImage } from '../guest/linker/link.js';
+import type { SessionPages } from '../guest/session-pages.js';
 import type { VirtualMachine } from '../hypervisor/index.js';
 import { findFreeEntry, type FreeEntry } from './address-space.js';
 import { imageAddress, layoutArena, pageSize, type ArenaLayout } from './arena.js';
@@ -17,6 +18,8 @@ export interface AttachPlan {
   /** Stage 1, linked for its place. */
   stage: LinkedImage;
   layout: ArenaLayout;
+  /** Where a session's parts are, after the stage's image; undefined for a disk alone. */
+  session: SessionPages | undefined;
   /** The page-table entry that the arena is hung in. */
   entry: FreeEntry;
   /** Where its memory may lie for the guest, in the order to be tried. */
@@ -32,7 +35,7 @@ export interface AttachPlan {
  */
 export function preparePlan(
   machine: VirtualMachine,
-  options: { cacheDirectory?: string | undefined },
+  options: { cacheDirectory?: string | undefined; session?: SessionPages | undefined },
 ): AttachPlan {
   const { memory } = machine;
   const registers = machine.anyRegisters();
@@ -41,8 +44,8 @@ export function preparePlan(
   const place = { guestAddress: 0, virtualAddress: entry.virtualAddress };
   const stage = link(readStage(), imageAddress(place), kernel.symbols);
   return {
-    ...{ kernel, stage, entry },
-    layout: layoutArena(stage.image.length),
+    ...{ kernel, stage, entry, session: options.session },
+    layout: layoutArena(stage.image.length + (options.session?.size ?? 0)),
     guestAddresses: arenaPlaces(memory.regions),
     noExecute: (registers.efer & EFER_NXE) !== 0n,
     gateCode: readGate(),

@@ -77,6 +77,7 @@ async function removeFrom(
   const server = await serve(machine, attachment, failed, { serial: '', log: options.log }, true);
   try {
     await attachment.settle();
+    if (attachment.control.session !== 'none') await attachment.command(Command.endSession);
     if (isInGuest(attachment)) {
       attachment.note('removing');
       await attachment.command(Command.removeDisk);

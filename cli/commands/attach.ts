@@ -12,10 +12,11 @@ import {
 import { openVirtualMachine } from '../../attacher/hypervisor/index.js';
 import { openDisk, type DiskOptions } from '../../attacher/virtio/disk/open-disk.js';
 import { abortOnSignals } from '../interrupt.js';
-import { addCommonOptions, option, type CommonOptions } from '../options.js';
+import { addCommonOptions, option, wholeNumber, type CommonOptions } from '../options.js';
 import { processOf } from '../vm-argument.js';
+import { attachToVm, type VmSessionArguments } from '../vm-session.js';
 
-interface AttachOptions extends CommonOptions {
+interface AttachOptions extends VmSessionArguments {
   diskOnly?: boolean;
   cow?: true | string;
   serial?: string;
@@ -24,14 +25,29 @@ interface AttachOptions extends CommonOptions {
   dryRun?: boolean;
 }
 
-/** `debloat attach --disk-only VM IMAGE`: an image as a disk in a VM that was never prepared for it. */
+/**
+ * `debloat attach VM -- COMMAND`: a command in a running VM that sees the original image; with
+ * `--disk-only VM IMAGE` an image as a disk, in a VM that was never prepared for it.
+ */
 export function attachCommand(): Command {
   const command = new Command('attach')
-    .description('put an image into a running virtual machine as a disk, until Ctrl-C or detach')
+    .description('run a command in a running virtual machine, with the original image’s files')
     .argument('<vm>', 'process of its hypervisor: PID or qemu://PID')
-    .argument('<image>', 'image file: squashfs, erofs, ext4 or any raw disk')
+    .argument('[words...]', 'after --: the command (default: bash); with --disk-only the image')
+    .addOption(option('--overlay <file>', 'overlay (default: that of the image it was built from)'))
+    .addOption(option('--exec <command>', 'run this by sh, and print what it wrote and its code'))
+    .addOption(option('--gdb <address>', 'gdb stub of the hypervisor: SOCKET or HOST:PORT'))
+    .addOption(option('--qmp <address>', 'QEMU’s monitor: SOCKET or HOST:PORT'))
+    .addOption(option('-e, --env <name=value...>', 'set in the command’s environment'))
+    .addOption(option('--cwd <dir>', 'where the command starts (default: /)'))
+    .addOption(option('-u, --user <uid[:gid]>', 'the command’s user, by numbers (default: root)'))
     .addOption(
-      option('--disk-only', 'the disk alone, for you to mount in the guest').makeOptionMandatory(),
+      option('--container <pid>', 'join the namespaces of this process of the guest').argParser(
+        wholeNumber(1),
+      ),
+    )
+    .addOption(
+      option('--disk-only', 'an image as a disk alone, for you to mount in the guest, until Ctrl-C'),
     )
     .addOption(
       option(
@@ -48,11 +64,16 @@ export function attachCommand(): Command {
   return addCommonOptions(command).action(attach);
 }
 
-async function attach(vm: string, image: string, options: AttachOptions): Promise<void> {
+async function attach(vm: string, words: string[], options: AttachOptions): Promise<void> {
   if (options.session !== undefined && !/^[0-9a-z-]{1,32}$/.test(options.session)) {
     throw new DebloatError('a session’s name is of up to 32 of a–z, 0–9 and -', {
       exitCode: ExitCode.usage,
     });
+  }
+  if (!options.diskOnly) return attachToVm(processOf(vm), words, options);
+  const [image, ...more] = words;
+  if (image === undefined || more.length > 0) {
+    throw new DebloatError('--disk-only wants one image', { exitCode: ExitCode.usage });
   }
   const disk = diskOptions(image, options);
   openDisk(disk).close(); // what is wrong with the image is said before the VM is touched

@@ -39,6 +39,11 @@ export class MappedRegion implements RegionAccess {
     return this.#mapping.address + this.#skip + offset;
   }
 
+  /** The bytes themselves, shared with the guest; at most 1 GiB. */
+  view(offset: number, length: number): Uint8Array {
+    return this.#mapping.bytes(this.#skip + offset, length);
+  }
+
   read(offset: number, target: Uint8Array): boolean {
     for (let start = 0; start < target.length; start += chunk) {
       const length = Math.min(chunk, target.length - start);

@@ -1,0 +1,89 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DebloatError } from '../../analyzer/errors.js';
+import { exclusively } from '../hijack/exclusive.js';
+import { withMonitor, type MonitorAddress } from '../qmp/monitor.js';
+import { GdbStub, nameOf, releaseMachine, type StubAddress } from './stub.js';
+
+/** The way to a gdb stub: one that listens, or one that the hypervisor opens when its monitor asks. */
+export type StubDoor = { stub: StubAddress } | { monitor: MonitorAddress };
+
+export function describeDoor(door: StubDoor): string {
+  return 'stub' in door
+    ? `the gdb stub at ${nameOf(door.stub)}`
+    : `a gdb stub opened by the monitor at ${nameOf(door.monitor)}`;
+}
+
+/** "SOCKET" or "HOST:PORT", as a user gives it. */
+export function parseStubAddress(text: string): StubAddress {
+  const [, host = '', port = ''] = /^(?:tcp:)?([^/]*):(\d{1,5})$/.exec(text) ?? [];
+  if (port === '') return { path: text.replace(/^unix:/, '') };
+  return { host: host === '' ? '127.0.0.1' : host, port: Number(port) };
+}
+
+/**
+ * Do something with the machine of process `pid` through its stub, where it stands at first. Nobody
+ * else of ours does meanwhile, and it runs afterwards, whatever happens. What was done, and for how
+ * long the machine stood, in milliseconds.
+ */
+export async function throughDoor<T>(
+  pid: number,
+  door: StubDoor,
+  act: (stub: GdbStub) => Promise<T>,
+): Promise<{ result: T; held: number }> {
+  return exclusively(pid, () =>
+    'stub' in door ? throughStub(door.stub, act) : throughMonitor(door.monitor, act),
+  );
+}
+
+async function throughStub<T>(
+  address: StubAddress,
+  act: (stub: GdbStub) => Promise<T>,
+): Promise<{ result: T; held: number }> {
+  const stub = await GdbStub.connect(address);
+  let result: T;
+  try {
+    result = await act(stub);
+  } catch (error) {
+    await leave(stub, address);
+    throw error;
+  }
+  await leave(stub, address);
+  return { result, held: stub.held };
+}
+
+/** Detach; where the connection does not do so any more, by another one. */
+async function leave(stub: GdbStub, address: StubAddress): Promise<void> {
+  try {
+    await stub.stand();
+    await stub.detach();
+  } catch {
+    await stub.abandon();
+    // A machine that is gone has no stub, and needs nothing.
+    await releaseMachine(address).catch(() => undefined);
+  }
+}
+
+async function throughMonitor<T>(
+  monitor: MonitorAddress,
+  act: (stub: GdbStub) => Promise<T>,
+): Promise<{ result: T; held: number }> {
+  const directory = mkdtempSync(join(tmpdir(), 'debloat-gdb-'));
+  const path = join(directory, 'stub');
+  try {
+    return await withMonitor(monitor, async (qmp) => {
+      const said = await qmp.human(`gdbserver unix:${path},server=on,wait=off`);
+      if (/error|could not|invalid|unknown/i.test(said)) {
+        throw new DebloatError('The hypervisor opens no gdb stub.', { hint: said.trim() });
+      }
+      try {
+        return await throughStub({ path }, act);
+      } finally {
+        await qmp.human('gdbserver none');
+      }
+    });
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}

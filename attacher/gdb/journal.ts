@@ -1,0 +1,103 @@
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { failedWith } from '../../native/linux/system-error.js';
+import { startTimeOf } from '../hijack/process-start.js';
+
+const address = z.union([
+  z.object({ path: z.string() }),
+  z.object({ host: z.string(), port: z.int().min(1).max(65535) }),
+]);
+const owner = z.object({ pid: z.int(), started: z.string() });
+const hexadecimal = z.string().regex(/^[0-9a-f]{1,16}$/);
+
+/** A disk that was put into a machine by its monitor. */
+export const pluggedDisk = z.object({ monitor: address, device: z.string(), node: z.string() });
+export type PluggedDisk = z.infer<typeof pluggedDisk>;
+
+/** What a session has put into a guest through a gdb stub: all that is needed to take it out again. */
+export const gdbRecord = z.object({
+  version: z.literal(1),
+  id: z.string().regex(/^[0-9a-z-]{1,32}$/),
+  /** The process that holds the session, and the hypervisor. */
+  owner,
+  machine: owner,
+  image: z.string(),
+  door: z.union([z.object({ stub: address }), z.object({ monitor: address })]),
+  /** Of the guest's kernel; addresses are hexadecimal. */
+  functions: z.object({
+    schedule: hexadecimal,
+    panic: hexadecimal,
+    allocatePages: hexadecimal,
+    freePages: hexadecimal,
+  }),
+  disk: pluggedDisk.optional(),
+  block: z
+    .object({
+      /** In the kernel's direct mapping, and guest-physical. */
+      virtual: hexadecimal,
+      physical: z.int().min(0),
+      order: z.int().min(0).max(10),
+      size: z.int().min(4096),
+    })
+    .optional(),
+  /** The page-table entry that it hangs in, and the virtual address that this gives it. */
+  hung: z.object({ entryAddress: z.int().min(0), virtualAddress: hexadecimal }).optional(),
+  /** Of the control block, in the block. */
+  control: z.int().min(0),
+  /** What queues the stage's work. */
+  enqueue: hexadecimal,
+});
+export type GdbRecord = z.infer<typeof gdbRecord>;
+
+/** For root a place that a restart of the host empties, as it does machines. */
+function stateDirectory(): string {
+  const runtime = process.env['XDG_RUNTIME_DIR'];
+  if (process.geteuid?.() === 0) return '/run/debloat/sessions';
+  return join(runtime ?? join(tmpdir(), `debloat-${process.geteuid?.() ?? 0}`), 'debloat-sessions');
+}
+
+const fileOf = (id: string) => join(stateDirectory(), `${id}.json`);
+
+/** Note what is about to be in the guest. */
+export function writeRecord(record: GdbRecord): void {
+  mkdirSync(stateDirectory(), { recursive: true, mode: 0o700 });
+  const temporary = `${fileOf(record.id)}.new`;
+  writeFileSync(temporary, JSON.stringify(record), { mode: 0o600 });
+  renameSync(temporary, fileOf(record.id));
+}
+
+export function removeRecord(id: string): void {
+  rmSync(fileOf(id), { force: true });
+}
+
+/** Sessions in the machine of process `pid` (of all, without one); those of machines that are gone are forgotten. */
+export function gdbSessions(pid?: number): { record: GdbRecord; alive: boolean }[] {
+  let names: string[];
+  try {
+    names = readdirSync(stateDirectory());
+  } catch (error) {
+    if (failedWith(error, 'ENOENT', 'EACCES')) return [];
+    throw error;
+  }
+  return names
+    .filter((name) => name.endsWith('.json'))
+    .flatMap((name) => {
+      const record = read(join(stateDirectory(), name));
+      if (record === undefined || (pid !== undefined && record.machine.pid !== pid)) return [];
+      if (startTimeOf(record.machine.pid) !== record.machine.started) {
+        removeRecord(record.id);
+        return [];
+      }
+      return [{ record, alive: startTimeOf(record.owner.pid) === record.owner.started }];
+    });
+}
+
+function read(path: string): GdbRecord | undefined {
+  try {
+    return gdbRecord.parse(JSON.parse(readFileSync(path, 'utf8')));
+  } catch {
+    return undefined; // being written, or of another version
+  }
+}

@@ -1,0 +1,68 @@
+import { Refusal } from '../refusal.js';
+
+/** Where a register is in the answer to `g`, and its number for `P`. */
+export interface RegisterPlace {
+  number: number;
+  /** In bytes. */
+  offset: number;
+  size: number;
+}
+
+/** What is needed of a processor; QEMU names them so since 4.0 (gdb-xml/i386-64bit.xml). */
+export const neededRegisters = [
+  ...['rax', 'rbx', 'rcx', 'rdx', 'rsi', 'rdi', 'rbp', 'rsp'],
+  ...['r8', 'r9', 'r10', 'r11', 'r12', 'r13', 'r14', 'r15'],
+  ...['rip', 'eflags', 'cs', 'cr0', 'cr3', 'cr4', 'efer'],
+] as const;
+
+export type RegisterLayout = ReadonlyMap<string, RegisterPlace>;
+
+/**
+ * The layout by the stub's description of its target, as the concatenation of its files in their order.
+ * Refused where a register is missing that page tables or calls need.
+ */
+export function registerLayout(description: string): RegisterLayout {
+  const layout = new Map<string, RegisterPlace>();
+  let next = 0;
+  let offset = 0;
+  // QEMU's own file has registers in comments.
+  const plain = description.replace(/<!--[^]*?-->/g, '');
+  for (const [, attributes = ''] of plain.matchAll(/<reg\s([^>]*)>/g)) {
+    const attribute = (name: string) => new RegExp(`\\b${name}="([^"]*)"`).exec(attributes)?.[1];
+    const number = Number(attribute('regnum') ?? next);
+    const size = Math.ceil(Number(attribute('bitsize') ?? 0) / 8);
+    layout.set(attribute('name') ?? '', { number, offset, size });
+    offset += size;
+    next = number + 1;
+  }
+  const missing = neededRegisters.filter((name) => !layout.has(name));
+  if (missing.length > 0) {
+    throw new Refusal('registers', `the gdb stub does not tell of ${missing.join(', ')}`, {
+      hint: 'a stub of QEMU 4.0 or newer, for a 64-bit x86 guest, does',
+    });
+  }
+  return layout;
+}
+
+/** The values in the answer to `g`, in hexadecimal; what the stub does not know ("xx") is 0. */
+export function decodeRegisters(layout: RegisterLayout, answer: string): Map<string, bigint> {
+  const bytes = Buffer.from(answer.replaceAll('x', '0'), 'hex');
+  const values = new Map<string, bigint>();
+  for (const [name, { offset, size }] of layout) {
+    if (size > 8 || offset + size > bytes.length) continue;
+    const reversed = Buffer.from(bytes.subarray(offset, offset + size)).reverse();
+    values.set(name, BigInt(`0x${reversed.toString('hex') || '0'}`));
+  }
+  return values;
+}
+
+/** A value as `P` wants it: little endian, in hexadecimal. */
+export function encodeRegister({ size }: RegisterPlace, value: bigint): string {
+  const bytes = Buffer.from(
+    BigInt.asUintN(8 * size, value)
+      .toString(16)
+      .padStart(2 * size, '0'),
+    'hex',
+  );
+  return bytes.reverse().toString('hex');
+}

@@ -1,0 +1,33 @@
+import type { GuestChannel } from './guest-channel.js';
+
+/** What is needed to open a session in a virtual machine. */
+export interface OpenRequest {
+  pid: number;
+  id: string;
+  /** The overlay's image file, by its absolute path. */
+  image: string;
+  cacheDirectory: string | undefined;
+  log: (line: string) => void;
+}
+
+/** Milliseconds: until all was worked out; while the machine stood; in the guest; from the start to here. */
+export interface OpenTimes {
+  prepare: number;
+  stopped: number;
+  guest: number;
+  total: number;
+}
+
+/** A session in a guest, of whatever backend: stage 2 waits there for its settings. */
+export interface OpenSession {
+  /** The way in, for people. */
+  backend: string;
+  /** Of the overlay's disk. */
+  serial: string;
+  channel: GuestChannel;
+  times: OpenTimes;
+  /** Whether guest and hypervisor are still those that were attached to. */
+  isAlive: () => boolean;
+  /** End it and take everything out of the guest. How long the machine stood in all, in milliseconds. */
+  close: () => Promise<number>;
+}

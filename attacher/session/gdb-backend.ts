@@ -1,0 +1,116 @@
+import { DebloatError, messageOf } from '../../analyzer/errors.js';
+import { enterGuest, type Contents } from '../gdb/enter.js';
+import { removeRecord, writeRecord, type GdbRecord } from '../gdb/journal.js';
+import { recoverGdbSessions } from '../gdb/recover.js';
+import { describeDoor } from '../gdb/door.js';
+import type { GdbStage } from '../gdb/stage.js';
+import { Command } from '../guest/stage-steps.js';
+import { startTimeOf } from '../hijack/process-start.js';
+import { unplugDisk, plugDisk } from '../qmp/hot-plug.js';
+import { withMonitor, type MonitorAddress } from '../qmp/monitor.js';
+import { Refusal } from '../refusal.js';
+import type { OpenRequest, OpenSession } from './backend.js';
+import { GuestChannel } from './guest-channel.js';
+import { writeSession } from './stage-session.js';
+import type { WaysIn } from './ways-in.js';
+
+/** Open a session through the gdb stub, with the overlay's disk put in by the monitor. */
+export async function openByStub(request: OpenRequest, ways: WaysIn): Promise<OpenSession> {
+  const begun = performance.now();
+  const { pid, id, image, cacheDirectory, log } = request;
+  const [door] = ways.doors;
+  if (door === undefined) {
+    throw new Refusal('not-found', `process ${pid} has no gdb stub and no monitor that could open one`, {
+      hint: 'give one by --gdb or --qmp',
+    });
+  }
+  const machineStarted = startTimeOf(pid);
+  if (machineStarted === undefined) throw new Refusal('not-found', `there is no process ${pid}`);
+  await recoverGdbSessions(pid, log);
+  const monitor = await workingMonitor(ways.monitors);
+  const name = `debloat-${id}`;
+  const serial = name.slice(0, 20);
+  const disk = { monitor, device: name, node: name };
+  const identity: Pick<GdbRecord, 'id' | 'owner' | 'machine' | 'image' | 'disk'> = {
+    ...{ id, image, disk },
+    owner: { pid: process.pid, started: startTimeOf(process.pid) ?? '' },
+    machine: { pid, started: machineStarted },
+  };
+  const blank = { schedule: '0', panic: '0', allocatePages: '0', freePages: '0' };
+  writeRecord({ version: 1, ...identity, door, functions: blank, control: 0, enqueue: '0' });
+  try {
+    await plugDisk(monitor, { name, serial, source: { file: image } });
+  } catch (error) {
+    removeRecord(id);
+    throw error;
+  }
+  let channel: GuestChannel | undefined;
+  const prepare = (stage: GdbStage, start: number, address: bigint, contents: Contents) => {
+    const { pages, program } = contents;
+    channel = new GuestChannel(stage.arena, start, pages);
+    channel.reset();
+    stage.control.setSession(writeSession(stage.arena, start, pages, address, program));
+  };
+  let entered: Awaited<ReturnType<typeof enterGuest>>;
+  try {
+    entered = await enterGuest({ pid, door, cacheDirectory, identity, prepare });
+  } catch (error) {
+    await unplugDisk(monitor, name).then(
+      () => removeRecord(id),
+      (problem: unknown) => log(messageOf(problem)),
+    );
+    throw error;
+  }
+  const { stage, times } = entered;
+  if (channel === undefined) throw new Error('the session was not prepared');
+  return {
+    backend: describeDoor(door),
+    ...{ serial, channel },
+    times: { ...times, stopped: stage.held, total: performance.now() - begun },
+    isAlive: () => startTimeOf(pid) === machineStarted && stage.hangs,
+    close: () => close(stage, monitor, name, () => startTimeOf(pid) === machineStarted),
+  };
+}
+
+async function close(
+  stage: GdbStage,
+  monitor: MonitorAddress,
+  name: string,
+  isThere: () => boolean,
+): Promise<number> {
+  const { record } = stage;
+  try {
+    if (isThere()) {
+      stage.refresh();
+      if (stage.hangs && stage.control.session !== 'none') await stage.command(Command.endSession);
+      await stage.takeOut();
+      await unplugDisk(monitor, name);
+    }
+  } catch (error) {
+    if (isThere()) throw error;
+  } finally {
+    stage.memory.close();
+  }
+  removeRecord(record.id);
+  return stage.held;
+}
+
+/** The first that answers. Throws DebloatError with the reasons of all. */
+async function workingMonitor(monitors: readonly MonitorAddress[]): Promise<MonitorAddress> {
+  const reasons: string[] = [];
+  for (const monitor of monitors) {
+    try {
+      const { status } = (await withMonitor(monitor, (qmp) => qmp.execute('query-status'))) as {
+        status: string;
+      };
+      if (status === 'running') return monitor;
+      throw new Refusal('paused', `the virtual machine is not running: ${status}`);
+    } catch (error) {
+      if (!(error instanceof DebloatError) || error instanceof Refusal) throw error;
+      reasons.push(`${error.message} ${error.hint ?? ''}`.trim());
+    }
+  }
+  throw new Refusal('not-found', 'no monitor was found that could give the guest the overlay’s disk', {
+    hint: [...reasons, 'give one by --qmp SOCKET (qemu -qmp unix:SOCKET,server=on,wait=off)'].join('; '),
+  });
+}

@@ -1,0 +1,61 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Channel } from './channel.js';
+import type { GuestChannel } from './guest-channel.js';
+
+/** Between looks when nothing comes, in milliseconds. */
+const pause = 1;
+/** How often the guest is asked whether it is still the one that was attached to, in milliseconds. */
+const healthInterval = 500;
+/** How long stage 2 may take to go when it was hung up, in milliseconds. */
+const hangUpPatience = 5000;
+
+/** Rings as a channel: they tell of nothing by themselves, so they are looked at, as long as `isAlive`. */
+export function polledChannel(rings: GuestChannel, isAlive: () => boolean): Channel {
+  let last: Promise<void> = Promise.resolve();
+  let checked = performance.now();
+  let closedAt: number | undefined;
+  let over = false;
+  const isOver = (): boolean => {
+    if (over) return true;
+    const now = performance.now();
+    if (now - checked > healthInterval) {
+      checked = now;
+      over = !isAlive();
+    }
+    if (closedAt !== undefined && now - closedAt > hangUpPatience) over = true;
+    return over;
+  };
+  const writeAll = async (bytes: Uint8Array): Promise<void> => {
+    for (let rest = bytes; rest.length > 0 && closedAt === undefined && !isOver();) {
+      rest = rest.subarray(rings.write(rest));
+      if (rest.length > 0) await sleep(pause);
+    }
+  };
+  return {
+    write(bytes) {
+      // Frames must not be mixed: each write waits for the one before.
+      last = last.then(() => writeAll(bytes)).catch(() => undefined);
+      return last;
+    },
+    async read() {
+      for (;;) {
+        let bytes: Uint8Array;
+        try {
+          bytes = rings.read();
+        } catch (error) {
+          if (isAlive()) throw error;
+          return undefined; // the memory went with the hypervisor
+        }
+        if (bytes.length > 0) return bytes;
+        if (rings.ended) over = true;
+        if (isOver()) return undefined;
+        await sleep(pause);
+      }
+    },
+    close() {
+      if (closedAt !== undefined) return;
+      closedAt = performance.now();
+      if (!over) rings.hangUp();
+    },
+  };
+}

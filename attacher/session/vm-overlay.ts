@@ -1,0 +1,91 @@
+import { createHash } from 'node:crypto';
+import { createReadStream, existsSync, readFileSync, readlinkSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { DebloatError } from '../../analyzer/errors.js';
+import { vmFileName, vmSchema, type VmDescription } from '../../builder/vm/description.js';
+import { commandLine } from '../hypervisor/procfs.js';
+
+/** The overlay for a machine: a file whose digest was compared where the machine tells of one. */
+export interface VmOverlay {
+  path: string;
+  /** Of the file, if it was computed. */
+  digest: string | undefined;
+}
+
+/**
+ * The overlay to attach: `given`, else that of the image which the machine of process `pid` was built
+ * from. Throws DebloatError where there is none, or it is not the one that belongs to the image.
+ */
+export async function overlayOf(pid: number, given: string | undefined): Promise<VmOverlay> {
+  const words = commandLine(pid);
+  const image = /\bdebloat\.image=(sha256:[0-9a-f]{64})\b/.exec(words.join(' '))?.[1];
+  const folders = foldersOf(pid, words);
+  const vm = descriptionIn(folders, image);
+  if (given !== undefined) {
+    if (!existsSync(given)) throw new DebloatError(`There is no file ${given}.`);
+    const path = resolve(given);
+    return vm ? checked(path, vm) : { path, digest: undefined };
+  }
+  if (vm === undefined) {
+    throw new DebloatError(
+      image === undefined
+        ? `The virtual machine of process ${pid} does not tell which image it was built from.`
+        : `No description (${vmFileName}) of the image ${image} was found beside the machine’s disks.`,
+      { hint: 'give the overlay: --overlay FILE' },
+    );
+  }
+  const name = `overlay.${vm.overlay.format}`;
+  const path = folders
+    .flatMap((folder) => [join(folder, name), join(dirname(folder), name)])
+    .find((each) => existsSync(each));
+  if (path === undefined) {
+    throw new DebloatError(`The overlay ${vm.overlay.digest} is not beside the virtual machine.`, {
+      hint: `put ${name} into ${folders[0] ?? 'its directory'}, or give it: --overlay FILE`,
+    });
+  }
+  return checked(path, vm);
+}
+
+async function checked(path: string, vm: VmDescription): Promise<VmOverlay> {
+  const hash = createHash('sha256');
+  for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer);
+  const digest = `sha256:${hash.digest('hex')}`;
+  if (digest === vm.overlay.digest) return { path, digest };
+  throw new DebloatError(`${path} is not the overlay of the image that runs in the machine.`, {
+    hint: `it has the digest ${digest}, the image wants ${vm.overlay.digest}`,
+  });
+}
+
+/** The hypervisor's directory, and those of the files on its command line. */
+function foldersOf(pid: number, words: readonly string[]): string[] {
+  let directory = '/';
+  try {
+    directory = readlinkSync(`/proc/${pid}/cwd`);
+  } catch {
+    // It has ended, or may not be looked into: others say so better.
+  }
+  const folders = new Set([directory]);
+  words.forEach((word, at) => {
+    const file = /^--?kernel$/.test(words[at - 1] ?? '') ? word : /\bfile=([^,]+)/.exec(word)?.[1];
+    if (file !== undefined) folders.add(dirname(resolve(directory, file)));
+  });
+  return [...folders];
+}
+
+/** The description in one of `folders`; of this image, where the machine names one. */
+function descriptionIn(
+  folders: readonly string[],
+  image: string | undefined,
+): VmDescription | undefined {
+  for (const folder of folders) {
+    const path = join(folder, vmFileName);
+    if (!existsSync(path)) continue;
+    try {
+      const vm = vmSchema.parse(JSON.parse(readFileSync(path, 'utf8')));
+      if (vm.source.manifestDigest === image) return vm;
+    } catch {
+      continue; // another program's vm.json
+    }
+  }
+  return undefined;
+}

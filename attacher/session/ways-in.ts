@@ -1,0 +1,37 @@
+import { readlinkSync } from 'node:fs';
+import { commandLine } from '../hypervisor/procfs.js';
+import { parseStubAddress } from '../gdb/door.js';
+import { listenersOf } from '../qmp/command-line.js';
+import type { MonitorAddress } from '../qmp/monitor.js';
+import type { StubDoor } from '../gdb/door.js';
+
+/** What the user says about how a machine is to be reached, in words of the command line. */
+export interface WaysAsked {
+  gdb?: string | undefined;
+  qmp?: string | undefined;
+}
+
+/** How a machine can be reached without KVM. */
+export interface WaysIn {
+  monitors: MonitorAddress[];
+  /** Stubs first, for a monitor opens one only where there is none. */
+  doors: StubDoor[];
+}
+
+/** The monitors and stubs of process `pid`: those asked for, else those on its command line. */
+export function waysInto(pid: number, { gdb, qmp }: WaysAsked): WaysIn {
+  const found = listenersOf(commandLine(pid), directoryOf(pid));
+  const monitors = qmp === undefined ? found.monitors : [parseStubAddress(qmp)];
+  const stub = gdb === undefined ? found.stub : parseStubAddress(gdb);
+  const doors = stub ? [{ stub }] : monitors.map((monitor) => ({ monitor }));
+  return { monitors, doors };
+}
+
+/** What relative paths on its command line are relative to, unless it has changed its directory since. */
+function directoryOf(pid: number): string {
+  try {
+    return readlinkSync(`/proc/${pid}/cwd`);
+  } catch {
+    return '/';
+  }
+}
