@@ -1,0 +1,126 @@
+import { execa } from 'execa';
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { makeOverlayImage } from '../support/overlay-image.js';
+import { startTcgGuest, type TcgGuest } from '../vm/tcg-guest.js';
+
+const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+const directory = mkdtempSync(join(tmpdir(), 'debloat-attach-vm-'));
+let overlay: string;
+beforeAll(() => (overlay = makeOverlayImage(directory)));
+afterAll(() => rmSync(directory, { recursive: true }));
+
+/** What must be the same before and after: files, mounts, sockets, processes. */
+const watch = `
+while :; do
+  echo "state: $(ls -A / /dev /tmp /sys/block | md5sum) $(md5sum </proc/mounts) $(wc -l </proc/net/unix) $(ls /proc | grep -c '^[0-9]') debloat:$(ps | grep -c '[d]ebloat-')"
+  sleep 1
+done &
+`;
+
+/** Shared memory and a stub of its own; private memory and only a monitor. */
+const machines = [
+  { suite: 'bookworm', machine: 'pc', gdb: true, sharedMemory: true, cpus: 1 },
+  { suite: 'trixie', machine: 'q35', gdb: false, sharedMemory: false, cpus: 2 },
+] as const;
+
+describe.each(machines)('sessions in $suite on $machine', (options) => {
+  let guest: TcgGuest;
+  let qmp: string;
+  beforeAll(async () => {
+    const own = mkdtempSync(join(directory, 'guest-'));
+    qmp = join(own, 'second');
+    guest = await startTcgGuest({
+      ...options,
+      directory: own,
+      modules: ['virtio_pci', 'virtio_blk', 'squashfs', 'overlay'],
+      script: watch,
+      devices: [
+        ...['-qmp', `unix:${qmp},server=on,wait=off`],
+        ...(options.machine === 'q35'
+          ? [1, 2, 3].flatMap((n) => ['-device', `pcie-root-port,id=port${n},chassis=${n}`])
+          : []),
+      ],
+    });
+  });
+  afterAll(() => guest.stop());
+
+  /** The built command line; `more` are options and words. */
+  const attach = (more: string[], input: string | Buffer = '') =>
+    execa(
+      process.execPath,
+      [
+        ...[main, 'attach', `qemu://${guest.pid}`, '--overlay', overlay, '--qmp', qmp],
+        ...more,
+      ],
+      { input, reject: false, encoding: 'buffer', timeout: 120_000 },
+    );
+  const text = (bytes: Uint8Array) => Buffer.from(bytes).toString('utf8');
+
+  const lastState = () => guest.console().match(/^state: .*$/gm)?.at(-1);
+  /** The state when it has been the same for two seconds. */
+  const settledState = async (): Promise<string | undefined> => {
+    for (let tries = 0; tries < 20; tries++) {
+      const before = lastState();
+      await sleep(2500);
+      if (before !== undefined && before === lastState()) return before;
+    }
+    throw new Error('the guest does not settle');
+  };
+
+  it('show the overlay beside the guest’s own files, end with the command’s code and leave nothing', async () => {
+    const before = await settledState();
+    const first = await attach(['--', 'bash', '-c', 'cat /opt/hello; ls /modules/order; exit 3']);
+    expect(text(first.stderr)).toContain('the machine stood');
+    expect(text(first.stdout)).toBe('from the overlay\n/modules/order\n');
+    expect(first.exitCode).toBe(3);
+    const missing = await attach(['--', 'no-such-command']);
+    expect(missing.exitCode).toBe(127);
+    const told = await attach(['--format', 'json', '--exec', 'echo out; echo err >&2; kill -9 $$']);
+    expect(JSON.parse(text(told.stdout))).toMatchObject({
+      ...{ code: 137, signal: 9, stdout: 'out\n', stderr: 'err\n' },
+    });
+    expect(await settledState()).toBe(before);
+  });
+
+  it('carry bytes of any kind through pipes', async () => {
+    const bytes = randomBytes(2_000_000);
+    const { stdout } = await attach(['--', 'cat'], bytes);
+    expect(Buffer.compare(Buffer.from(stdout), bytes)).toBe(0);
+  });
+
+  it('run two at once, and end without each other', async () => {
+    const run = (name: string) => attach(['--', 'bash', '-c', `echo ${name}; cat; echo ${name}`], name);
+    const both = await Promise.all([run('one'), run('two')]);
+    expect(both.map(({ stdout }) => text(stdout))).toEqual(['one\noneone\n', 'two\ntwotwo\n']);
+  });
+
+  it('are cleaned up by the next one when their process was killed', async () => {
+    const before = await settledState();
+    const killed = execa(
+      process.execPath,
+      [main, 'attach', `${guest.pid}`, '--overlay', overlay, '--qmp', qmp, '--', 'cat'],
+      { stdin: 'pipe', reject: false },
+    );
+    killed.stdin.write('there\n');
+    await new Promise((resolve) => killed.stdout.once('data', resolve));
+    killed.kill('SIGKILL');
+    await killed;
+    const next = await attach(['--', 'cat', '/opt/hello']);
+    expect(text(next.stdout)).toBe('from the overlay\n');
+    expect(text(next.stderr)).toContain('was left behind, and is gone now');
+    expect(await settledState()).toBe(before);
+  });
+
+  it('say why there is no way in', async () => {
+    const none = await attach(['--gdb', '/nonexistent', '--', 'true']);
+    expect(text(none.stderr)).toContain('does not answer');
+    expect(none.exitCode).toBe(1);
+    expect(guest.console()).not.toMatch(/BUG:|Oops|Call Trace/);
+  });
+});
