@@ -50,7 +50,6 @@ export async function findGuest(
   }
 }
 
-
 /** Registers of the first processor in 64-bit mode, else of the first. */
 async function longModeRegisters(stub: GdbStub): Promise<PagingRegisters> {
   let first: PagingRegisters | undefined;

@@ -40,9 +40,12 @@ export interface StageFiles {
 export function readStageFiles(): StageFiles {
   const [stage, program] = [guestStagePath(), sessionProgramPath()];
   if (stage === undefined || program === undefined) {
-    throw new DebloatError('The guest stages are missing: they are built on x86-64 machines only.', {
-      hint: 'npm run build, on an x86-64 machine',
-    });
+    throw new DebloatError(
+      'The guest stages are missing: they are built on x86-64 machines only.',
+      {
+        hint: 'npm run build, on an x86-64 machine',
+      },
+    );
   }
   return { stage: readFileSync(stage), program: readFileSync(program) };
 }

@@ -73,4 +73,3 @@ export async function recoverGdbSessions(pid: number, log: (line: string) => voi
     }
   }
 }
-

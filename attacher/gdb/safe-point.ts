@@ -118,9 +118,7 @@ export class SafePoint {
 function isSafe(registers: ReadonlyMap<string, bigint>, { schedule }: SafePointSymbols): boolean {
   const value = (name: string) => registers.get(name) ?? 0n;
   return (
-    value('rip') === schedule &&
-    (value('cs') & 3n) === 0n &&
-    (value('eflags') & EFLAGS_IF) !== 0n
+    value('rip') === schedule && (value('cs') & 3n) === 0n && (value('eflags') & EFLAGS_IF) !== 0n
   );
 }
 

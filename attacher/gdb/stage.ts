@@ -173,11 +173,11 @@ async function flush(stub: GdbStub): Promise<void> {
 /** Where `address` of the kernel is at a safe point; throws DebloatError if it is nowhere. */
 export function physicalOf(memory: ProcessMemory, tables: PageTables, address: bigint): number {
   const place = tables.translate(address);
-  if (place === undefined) throw new DebloatError('The guest’s kernel gave memory that is not there.');
+  if (place === undefined)
+    throw new DebloatError('The guest’s kernel gave memory that is not there.');
   return place.physical;
 }
 
 function gone(): DebloatError {
   return new DebloatError('The guest was started anew: the session is gone.');
 }
-

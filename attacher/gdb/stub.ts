@@ -205,13 +205,19 @@ export class GdbStub {
   async #expectOk(command: string): Promise<void> {
     const answer = await this.#command(command);
     if (answer !== 'OK') {
-      throw new DebloatError(`The gdb stub refused “${command.slice(0, 40)}”: ${answer || 'unknown to it'}.`);
+      throw new DebloatError(
+        `The gdb stub refused “${command.slice(0, 40)}”: ${answer || 'unknown to it'}.`,
+      );
     }
   }
 
   async #command(payload: string): Promise<string> {
     this.#send(payload);
-    return this.#wait(patience, 'the gdb stub does not answer', (waiter) => (this.#answer = waiter));
+    return this.#wait(
+      patience,
+      'the gdb stub does not answer',
+      (waiter) => (this.#answer = waiter),
+    );
   }
 
   #send(payload: string): void {

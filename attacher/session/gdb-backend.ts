@@ -20,9 +20,13 @@ export async function openByStub(request: OpenRequest, ways: WaysIn): Promise<Op
   const { pid, id, image, cacheDirectory, log } = request;
   const [door] = ways.doors;
   if (door === undefined) {
-    throw new Refusal('not-found', `process ${pid} has no gdb stub and no monitor that could open one`, {
-      hint: 'give one by --gdb or --qmp',
-    });
+    throw new Refusal(
+      'not-found',
+      `process ${pid} has no gdb stub and no monitor that could open one`,
+      {
+        hint: 'give one by --gdb or --qmp',
+      },
+    );
   }
   const machineStarted = startTimeOf(pid);
   if (machineStarted === undefined) throw new Refusal('not-found', `there is no process ${pid}`);
@@ -110,7 +114,14 @@ async function workingMonitor(monitors: readonly MonitorAddress[]): Promise<Moni
       reasons.push(`${error.message} ${error.hint ?? ''}`.trim());
     }
   }
-  throw new Refusal('not-found', 'no monitor was found that could give the guest the overlay’s disk', {
-    hint: [...reasons, 'give one by --qmp SOCKET (qemu -qmp unix:SOCKET,server=on,wait=off)'].join('; '),
-  });
+  throw new Refusal(
+    'not-found',
+    'no monitor was found that could give the guest the overlay’s disk',
+    {
+      hint: [
+        ...reasons,
+        'give one by --qmp SOCKET (qemu -qmp unix:SOCKET,server=on,wait=off)',
+      ].join('; '),
+    },
+  );
 }

@@ -49,7 +49,9 @@ export async function vmSession(options: VmSessionOptions): Promise<VmSessionEnd
     end = await converse(channel, whole, user, () =>
       session.isAlive()
         ? new DebloatError('The session is lost: it ended without a word.')
-        : new DebloatError('The session is lost: the guest was started anew, or its machine has ended.'),
+        : new DebloatError(
+            'The session is lost: the guest was started anew, or its machine has ended.',
+          ),
     );
   } catch (error) {
     await session.close().catch((problem: unknown) => log(String(problem)));
@@ -89,8 +91,11 @@ async function open(request: OpenRequest, asked: WaysAsked): Promise<OpenSession
   }
   const reasons = refusals.map(({ message }, n) => `${backends[n]?.name ?? ''}: ${message}`);
   const hint = refusals.at(-1)?.hint;
-  throw new DebloatError(`There is no way into the virtual machine ${request.pid}: ${reasons.join('; ')}.`, {
-    ...(hint === undefined ? {} : { hint }),
-    cause: refusals[0],
-  });
+  throw new DebloatError(
+    `There is no way into the virtual machine ${request.pid}: ${reasons.join('; ')}.`,
+    {
+      ...(hint === undefined ? {} : { hint }),
+      cause: refusals[0],
+    },
+  );
 }

@@ -47,7 +47,10 @@ export function attachCommand(): Command {
       ),
     )
     .addOption(
-      option('--disk-only', 'an image as a disk alone, for you to mount in the guest, until Ctrl-C'),
+      option(
+        '--disk-only',
+        'an image as a disk alone, for you to mount in the guest, until Ctrl-C',
+      ),
     )
     .addOption(
       option(

@@ -54,15 +54,16 @@ describe.each(machines)('sessions in $suite on $machine', (options) => {
   const attach = (more: string[], input: string | Buffer = '') =>
     execa(
       process.execPath,
-      [
-        ...[main, 'attach', `qemu://${guest.pid}`, '--overlay', overlay, '--qmp', qmp],
-        ...more,
-      ],
+      [...[main, 'attach', `qemu://${guest.pid}`, '--overlay', overlay, '--qmp', qmp], ...more],
       { input, reject: false, encoding: 'buffer', timeout: 120_000 },
     );
   const text = (bytes: Uint8Array) => Buffer.from(bytes).toString('utf8');
 
-  const lastState = () => guest.console().match(/^state: .*$/gm)?.at(-1);
+  const lastState = () =>
+    guest
+      .console()
+      .match(/^state: .*$/gm)
+      ?.at(-1);
   /** The state when it has been the same for two seconds. */
   const settledState = async (): Promise<string | undefined> => {
     for (let tries = 0; tries < 20; tries++) {
@@ -95,7 +96,8 @@ describe.each(machines)('sessions in $suite on $machine', (options) => {
   });
 
   it('run two at once, and end without each other', async () => {
-    const run = (name: string) => attach(['--', 'bash', '-c', `echo ${name}; cat; echo ${name}`], name);
+    const run = (name: string) =>
+      attach(['--', 'bash', '-c', `echo ${name}; cat; echo ${name}`], name);
     const both = await Promise.all([run('one'), run('two')]);
     expect(both.map(({ stdout }) => text(stdout))).toEqual(['one\noneone\n', 'two\ntwotwo\n']);
   });
@@ -123,4 +125,16 @@ describe.each(machines)('sessions in $suite on $machine', (options) => {
     expect(none.exitCode).toBe(1);
     expect(guest.console()).not.toMatch(/BUG:|Oops|Call Trace/);
   });
+});
+
+/** A debloated nginx in its microVM: served, attached to by the image's digest alone, as it was afterwards. */
+it('show the original nginx image in its running microVM, as the demo does', async () => {
+  const demo = fileURLToPath(new URL('../setup/demo-attach.sh', import.meta.url));
+  const { exitCode, all } = await execa('bash', [demo], { reject: false, all: true });
+  expect(all).toMatch(/^bash 5\S+ on Linux 6\.1\./m);
+  expect(all).toMatch(/^ii {2}bash /m);
+  expect(all).toMatch(/status:Name:\tnginx/);
+  expect(all).toMatch(/^[1-9]\d* requests served meanwhile, 0 failed$/m);
+  expect(all).toContain('still serving, as before');
+  expect(exitCode).toBe(0);
 });
