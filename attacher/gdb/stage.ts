@@ -117,7 +117,7 @@ export class GdbStage {
       if (outcome) throw stageError(outcome, messages);
       if (performance.now() > end) {
         throw new DebloatError('The guest did not end what it was asked to do.', {
-          hint: 'it is stopped, crashed or very busy; `debloat doctor --fix` cleans up when it runs again',
+          hint: 'it is stopped, crashed or very busy; the next `debloat attach` to it cleans up',
         });
       }
       if (!this.hangs) throw gone();

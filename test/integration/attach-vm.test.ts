@@ -55,7 +55,7 @@ describe.each(machines)('sessions in $suite on $machine', (options) => {
     execa(
       process.execPath,
       [...[main, 'attach', `qemu://${guest.pid}`, '--overlay', overlay, '--qmp', qmp], ...more],
-      { input, reject: false, encoding: 'buffer', timeout: 120_000 },
+      { input, reject: false, encoding: 'buffer', stripFinalNewline: false, timeout: 120_000 },
     );
   const text = (bytes: Uint8Array) => Buffer.from(bytes).toString('utf8');
 
