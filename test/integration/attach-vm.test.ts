@@ -18,7 +18,7 @@ afterAll(() => rmSync(directory, { recursive: true }));
 /** What must be the same before and after: files, mounts, sockets, processes. */
 const watch = `
 while :; do
-  echo "state: $(ls -A / /dev /tmp /sys/block | md5sum) $(md5sum </proc/mounts) $(wc -l </proc/net/unix) $(ls /proc | grep -c '^[0-9]') debloat:$(ps | grep -c '[d]ebloat-')"
+  echo "state: $(ls -A / /dev /tmp /sys/block | md5sum) $(md5sum </proc/mounts) $(wc -l </proc/net/unix) $(ps | grep -vc '\\[') debloat:$(ps | grep -c '[d]ebloat-')"
   sleep 1
 done &
 `;
