@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { failedWith } from '../../native/linux/system-error.js';
-import { startTimeOf } from '../hijack/process-start.js';
+import { startTimeOf } from '../../analyzer/workspace/processes.js';
 
 const address = z.union([
   z.object({ path: z.string() }),

@@ -5,7 +5,7 @@ import { recoverGdbSessions } from '../gdb/recover.js';
 import { describeDoor } from '../gdb/door.js';
 import type { GdbStage } from '../gdb/stage.js';
 import { Command } from '../guest/stage-steps.js';
-import { startTimeOf } from '../hijack/process-start.js';
+import { startTimeOf } from '../../analyzer/workspace/processes.js';
 import { unplugDisk, plugDisk } from '../qmp/hot-plug.js';
 import { withMonitor, type MonitorAddress } from '../qmp/monitor.js';
 import { Refusal } from '../refusal.js';

@@ -12,7 +12,7 @@ import {
   type AttachedDisk,
   type AttachPlan,
 } from '../hijack/index.js';
-import { startTimeOf } from '../hijack/process-start.js';
+import { startTimeOf } from '../../analyzer/workspace/processes.js';
 import { openVirtualMachine } from '../hypervisor/index.js';
 import type { OpenRequest, OpenSession } from './backend.js';
 import { GuestChannel } from './guest-channel.js';
