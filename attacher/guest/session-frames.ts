@@ -20,6 +20,7 @@ export const FrameType = {
   container: 0x16,
   terminal: 0x17,
   module: 0x18,
+  file: 0x19,
   run: 0x1f,
   output: 0x21,
   errors: 0x22,
@@ -45,8 +46,8 @@ export interface SessionSettings {
   readonly environment?: readonly string[];
   readonly directory?: string;
   readonly user?: { uid: number; gid: number; groups?: readonly number[] };
-  /** The overlay: the serial number of its disk, or a folder where it is mounted. */
-  readonly overlay: { serial: string } | { tree: string };
+  /** The overlay: the serial number of its disk, its file, or a folder where it is mounted. */
+  readonly overlay: { serial: string } | { file: string } | { tree: string };
   /** A process whose namespaces the command joins. */
   readonly container?: number;
   /** The command gets a terminal of this size; else pipes. */
@@ -83,6 +84,12 @@ function sizePayload({ rows, columns }: TerminalSize): Uint8Array {
   return numbers(2, [rows, columns, 0, 0]);
 }
 
+function overlayFrame(overlay: SessionSettings['overlay']): Uint8Array {
+  if ('serial' in overlay) return textFrame(FrameType.serial, overlay.serial);
+  if ('file' in overlay) return textFrame(FrameType.file, overlay.file);
+  return textFrame(FrameType.tree, overlay.tree);
+}
+
 /** Everything that stage 2 needs before it runs the command. */
 export function settingsFrames(settings: SessionSettings): Uint8Array {
   if (settings.command.length === 0) throw new RangeError('a session needs a command');
@@ -90,9 +97,7 @@ export function settingsFrames(settings: SessionSettings): Uint8Array {
   const frames = [
     ...settings.command.map((word) => textFrame(FrameType.argument, word)),
     ...(settings.environment ?? []).map((word) => textFrame(FrameType.environment, word)),
-    'serial' in overlay
-      ? textFrame(FrameType.serial, overlay.serial)
-      : textFrame(FrameType.tree, overlay.tree),
+    overlayFrame(overlay),
   ];
   if (settings.directory !== undefined) {
     frames.push(textFrame(FrameType.directory, settings.directory));

@@ -73,21 +73,11 @@ static u64 device_number(const char *text)
 	return (part[1] & 0xff) | part[0] << 8 | (part[1] & ~0xfful) << 12;
 }
 
-int mount_disk(const char *serial, const char *target)
+int mount_number(u64 number, const char *target)
 {
 	static const char *const types[] = { "squashfs", "erofs", "ext4", NULL };
-	char number[32];
-	int result, waited, index;
+	int result = call(mknodat, AT_FDCWD, "disk", 0060600, number), index;
 
-	result = mount_at("sysfs", "y", "sysfs", 0, NULL);
-	if (result)
-		return failed("mount sysfs", result);
-	for (waited = 0; (result = find(serial, number, sizeof number)); waited += LOOK_MS) {
-		if (waited >= WAIT_MS)
-			return failed("find the overlay's disk", result);
-		pause_ms(LOOK_MS);
-	}
-	result = call(mknodat, AT_FDCWD, "disk", 0060600, device_number(number));
 	if (result)
 		return failed("make a device node", result);
 	for (index = 0; types[index]; index++) {
@@ -97,4 +87,20 @@ int mount_disk(const char *serial, const char *target)
 	}
 	call(unlinkat, AT_FDCWD, "disk", 0);
 	return result ? failed("mount the overlay's disk", result) : 0;
+}
+
+int mount_disk(const char *serial, const char *target)
+{
+	char number[32];
+	int result, waited;
+
+	result = mount_at("sysfs", "y", "sysfs", 0, NULL);
+	if (result)
+		return failed("mount sysfs", result);
+	for (waited = 0; (result = find(serial, number, sizeof number)); waited += LOOK_MS) {
+		if (waited >= WAIT_MS)
+			return failed("find the overlay's disk", result);
+		pause_ms(LOOK_MS);
+	}
+	return mount_number(device_number(number), target);
 }

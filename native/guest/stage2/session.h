@@ -24,6 +24,7 @@ enum frame {
 	FRAME_CONTAINER = 0x16,	  /* process whose namespaces to join, 32 bits */
 	FRAME_TERMINAL = 0x17,	  /* wants a terminal, of this size as in FRAME_RESIZE */
 	FRAME_MODULE = 0x18,	  /* load this kernel module instead: its bytes, in pieces */
+	FRAME_FILE = 0x19,	  /* or the path of a file that holds the overlay */
 	FRAME_RUN = 0x1f,	  /* that is all */
 	/* Stage 2 to host. */
 	FRAME_OUTPUT = 0x21,  /* of the program, or its terminal */

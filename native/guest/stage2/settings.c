@@ -79,6 +79,8 @@ static int keep_setting(int type, const u8 *payload, u32 size)
 		return (settings.serial = keep(payload, size)) ? 0 : -E2BIG;
 	case FRAME_TREE:
 		return (settings.tree = keep(payload, size)) ? 0 : -E2BIG;
+	case FRAME_FILE:
+		return (settings.file = keep(payload, size)) ? 0 : -E2BIG;
 	case FRAME_USER:
 		return keep_user(payload, size);
 	case FRAME_MODULE:

@@ -39,7 +39,7 @@ int read_frame(u8 *payload, u32 *size);
 #define GROUPS_MOST 64
 struct settings {
 	char **arguments, **environment;
-	const char *directory, *serial, *tree;
+	const char *directory, *serial, *tree, *file;
 	u32 uid, gid, groups[GROUPS_MOST], group_count, has_user;
 	u32 container;
 	int terminal;
@@ -63,6 +63,10 @@ extern int proc_folder; /* the /proc of our process namespace, wherever we go */
 
 /* disk.c: mount the overlay's disk, found by its serial number, at `target`. */
 int mount_disk(const char *serial, const char *target);
+/* The block device of this number (as mknod takes it), whichever file system it holds. */
+int mount_number(u64 number, const char *target);
+/* loop.c: mount the overlay's file. */
+int mount_file(const char *path, const char *target);
 
 /* container.c */
 int container_open(u32 process);

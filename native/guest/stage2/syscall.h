@@ -63,6 +63,7 @@ static inline long system_call(long number, long a, long b, long c, long d, long
 #define EIO 5
 #define EAGAIN 11
 #define EACCES 13
+#define EBUSY 16
 #define EEXIST 17
 #define ENODEV 19
 #define ENOTDIR 20
