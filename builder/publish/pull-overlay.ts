@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { DebloatError } from '../../analyzer/errors.js';
 import { digestOf } from '../../analyzer/image/digest.js';
-import type { Descriptor, Digest, Image } from '../../analyzer/image/types.js';
+import type { Descriptor, Digest } from '../../analyzer/image/types.js';
 import type { Reference } from '../../analyzer/transport/reference.js';
 import { OciLayout } from '../oci-layout.js';
 import { provenanceKeys } from '../provenance.js';
@@ -13,13 +13,25 @@ import { overlayArtifactType, overlayMediaType } from './artifact.js';
 import { listReferrers } from './referrers.js';
 import { openRepository, type RepositoryOptions } from './repository.js';
 
+/** What is needed to know of a debloated image to find its overlay: every Image is one. */
+export interface OverlayOwner {
+  /** For people. */
+  readonly reference: string;
+  readonly manifest: { readonly digest: Digest };
+  readonly config: {
+    readonly value: {
+      readonly config?: { readonly Labels?: Readonly<Record<string, string>> | null };
+    };
+  };
+}
+
 /**
  * Fetch the overlay of the debloated `image` from where `reference` says the image is: a registry
  * or an OCI layout. Its digest is checked against what the image's label says.
  * Throws a DebloatError if there is none, or that place cannot hold one.
  */
 export async function pullOverlay(
-  image: Image,
+  image: OverlayOwner,
   reference: Reference,
   options: RepositoryOptions,
 ): Promise<Overlay> {
@@ -48,7 +60,7 @@ export async function pullOverlay(
 type Found = Pick<Overlay, 'file' | 'format'>;
 
 async function find(
-  image: Image,
+  image: OverlayOwner,
   reference: Reference,
   digest: Digest,
   options: RepositoryOptions,
@@ -71,7 +83,7 @@ async function find(
 }
 
 async function fromRegistry(
-  image: Image,
+  image: OverlayOwner,
   name: (Reference & { transport: 'registry' | 'any' })['name'],
   digest: Digest,
   options: RepositoryOptions,
