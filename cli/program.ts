@@ -10,6 +10,7 @@ import { sessionsCommand } from './commands/sessions.js';
 import { reportCommand } from './commands/report.js';
 import { restoreCommand } from './commands/restore.js';
 import { serveCommand } from './commands/serve.js';
+import { targetsCommand } from './commands/targets.js';
 import { traceCommand } from './commands/trace.js';
 import { applyConfig } from './config.js';
 import { applySwitches } from './switches.js';
@@ -34,6 +35,7 @@ export function createProgram(): Command {
     reportCommand(),
     serveCommand(),
     inspectCommand(),
+    targetsCommand(),
     attachCommand(),
     detachCommand(),
     sessionsCommand(),

@@ -69,12 +69,19 @@ async function fromEngine(engine: EngineConnection, name: string): Promise<Runni
     ...{ name, pid },
     environment: info.Config.Env,
     directory: info.Config.WorkingDir || '/',
-    image: image && {
-      // Not the container's labels: those are the user's to set.
-      labels: (image.Config as Docker.ImageInspectInfo['Config'] | null)?.Labels ?? {},
-      digests: (image.RepoDigests) ?? [],
-    },
+    image: image && imageOf(image),
   };
+}
+
+/** What engines may leave out, though the library's types promise it. */
+interface ImageFacts {
+  Config: { Labels?: Record<string, string> | null } | null;
+  RepoDigests: string[] | null;
+}
+
+function imageOf({ Config, RepoDigests }: ImageFacts): ContainerImage {
+  // Not the container's labels: those are the user's to set.
+  return { labels: Config?.Labels ?? {}, digests: RepoDigests ?? [] };
 }
 
 async function inspected(

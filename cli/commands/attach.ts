@@ -1,5 +1,5 @@
 import { basename } from 'node:path';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { DebloatError, ExitCode } from '../../analyzer/errors.js';
 import { defaultCacheDirectory } from '../../attacher/guest/index.js';
 import {
@@ -10,13 +10,14 @@ import {
   type AttachedDisk,
 } from '../../attacher/hijack/index.js';
 import { openVirtualMachine } from '../../attacher/hypervisor/index.js';
+import { parseTarget } from '../../attacher/targets.js';
 import { openDisk, type DiskOptions } from '../../attacher/virtio/disk/open-disk.js';
+import { attachToContainer, type SessionArguments } from '../container-session.js';
 import { abortOnSignals } from '../interrupt.js';
 import { addCommonOptions, option, wholeNumber, type CommonOptions } from '../options.js';
-import { processOf } from '../vm-argument.js';
 import { attachToVm, type VmSessionArguments } from '../vm-session.js';
 
-interface AttachOptions extends VmSessionArguments {
+interface AttachOptions extends SessionArguments, VmSessionArguments {
   diskOnly?: boolean;
   cow?: true | string;
   serial?: string;
@@ -26,31 +27,37 @@ interface AttachOptions extends VmSessionArguments {
 }
 
 /**
- * `debloat attach VM -- COMMAND`: a command in a running VM that sees the original image; with
- * `--disk-only VM IMAGE` an image as a disk, in a VM that was never prepared for it.
+ * `debloat attach TARGET -- COMMAND`: a command in a running VM or container that sees the original
+ * image; with `--disk-only VM IMAGE` an image as a disk, in a VM that was never prepared for it.
  */
 export function attachCommand(): Command {
+  // Not by variables of the environment: DEBLOAT_OVERLAY, DEBLOAT_EXEC are what `build` reads.
   const command = new Command('attach')
-    .description('run a command in a running virtual machine, with the original image’s files')
-    .argument('<vm>', 'process of its hypervisor: PID or qemu://PID')
-    .argument('[words...]', 'after --: the command (default: bash); with --disk-only the image')
-    .addOption(option('--overlay <file>', 'overlay (default: that of the image it was built from)'))
-    .addOption(option('--exec <command>', 'run this by sh, and print what it wrote and its code'))
+    .description('run a command in what runs here, with the original image’s files')
+    .argument('<target>', 'a VM: PID or qemu://PID; docker://NAME, podman://NAME, container://PID')
+    .argument('[words...]', 'after --: the command (default: a shell); with --disk-only the image')
+    .addOption(
+      new Option('--overlay <file>', 'the overlay (default: that of the image, where it is found)'),
+    )
+    .addOption(new Option('--exec <command>', 'run this by sh, and print what it wrote and its code'))
+    .addOption(
+      new Option('-e, --env <name=value>', 'set in the command’s environment').argParser(
+        (value: string, before: string[] | undefined) => [...(before ?? []), value],
+      ),
+    )
+    .addOption(new Option('--cwd <dir>', 'where the command starts (default: as the application)'))
+    .addOption(new Option('-u, --user <user>', 'user (and group) of the command (default: root)'))
+    .addOption(option('--insecure', 'fetch the overlay over HTTP or unverified TLS'))
+    .addOption(option('--authfile <file>', 'registry credentials to fetch the overlay with'))
     .addOption(option('--gdb <address>', 'gdb stub of the hypervisor: SOCKET or HOST:PORT'))
     .addOption(option('--qmp <address>', 'QEMU’s monitor: SOCKET or HOST:PORT'))
-    .addOption(option('-e, --env <name=value...>', 'set in the command’s environment'))
-    .addOption(option('--cwd <dir>', 'where the command starts (default: /)'))
-    .addOption(option('-u, --user <uid[:gid]>', 'the command’s user, by numbers (default: root)'))
     .addOption(
       option('--container <pid>', 'join the namespaces of this process of the guest').argParser(
         wholeNumber(1),
       ),
     )
     .addOption(
-      option(
-        '--disk-only',
-        'an image as a disk alone, for you to mount in the guest, until Ctrl-C',
-      ),
+      option('--disk-only', 'an image as a disk alone, to mount in the guest, until Ctrl-C'),
     )
     .addOption(
       option(
@@ -67,23 +74,32 @@ export function attachCommand(): Command {
   return addCommonOptions(command).action(attach);
 }
 
-async function attach(vm: string, words: string[], options: AttachOptions): Promise<void> {
+async function attach(text: string, words: string[], options: AttachOptions): Promise<void> {
+  const target = parseTarget(text);
+  if (target.kind !== 'vm') {
+    if (options.diskOnly) throw usage('--disk-only is for virtual machines');
+    return attachToContainer(target, text, words, options);
+  }
   if (options.session !== undefined && !/^[0-9a-z-]{1,32}$/.test(options.session)) {
-    throw new DebloatError('a session’s name is of up to 32 of a–z, 0–9 and -', {
-      exitCode: ExitCode.usage,
-    });
+    throw usage('a session’s name is of up to 32 of a–z, 0–9 and -');
   }
-  if (!options.diskOnly) return attachToVm(processOf(vm), words, options);
+  if (!options.diskOnly) return attachToVm(target.pid, words, options);
   const [image, ...more] = words;
-  if (image === undefined || more.length > 0) {
-    throw new DebloatError('--disk-only wants one image', { exitCode: ExitCode.usage });
-  }
+  if (image === undefined || more.length > 0) throw usage('--disk-only wants one image');
+  return attachDiskOnly(target.pid, image, options);
+}
+
+function usage(message: string): DebloatError {
+  return new DebloatError(message, { exitCode: ExitCode.usage });
+}
+
+async function attachDiskOnly(pid: number, image: string, options: AttachOptions): Promise<void> {
   const disk = diskOptions(image, options);
   openDisk(disk).close(); // what is wrong with the image is said before the VM is touched
   const tell = (line: string) => {
     if (options.quiet !== true) process.stderr.write(`${line}\n`);
   };
-  using machine = openVirtualMachine(processOf(vm));
+  using machine = openVirtualMachine(pid);
   const begun = performance.now();
   if (options.dryRun) {
     const plan = preparePlan(machine, { cacheDirectory: defaultCacheDirectory() });

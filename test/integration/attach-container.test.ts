@@ -1,0 +1,348 @@
+import { execFileSync, spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { copyFileSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import { get } from 'node:http';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { execa } from 'execa';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { runCli, runCliWell, startCli } from '../support/cli.js';
+import { docker } from '../support/container.js';
+import { registryAddress, testImage } from '../support/images.js';
+import { scratchDirectory } from '../support/scratch.js';
+
+/** Sessions in containers of the real Docker engine, which run an nginx that debloat cut down. */
+
+const main = new URL('../../dist/cli/main.js', import.meta.url).pathname;
+const scratch = scratchDirectory();
+const overlay = join(scratch, 'out', 'overlay.squashfs');
+const run = `attach-${process.pid}`;
+const image = `debloat-test/${run}:1`;
+const auditLog = join(scratch, 'audit.log');
+const env = { DEBLOAT_AUDIT_LOG: auditLog };
+
+const containers: string[] = [];
+
+function start(name: string, ...options: string[]): string {
+  const full = `${run}-${name}`;
+  execFileSync('docker', ['run', '--detach', '--name', full, ...options], { stdio: 'pipe' });
+  containers.push(full);
+  return full;
+}
+
+function inspected(container: string, format: string): string {
+  return execFileSync('docker', ['inspect', '--format', format, container]).toString().trim();
+}
+
+const attach = (container: string, ...rest: string[]) =>
+  runCli(['attach', '--overlay', overlay, `docker://${container}`, ...rest], { env });
+
+/** What a session could change: of this machine, and of the container. */
+function facts(container: string) {
+  const pid = inspected(container, '{{.State.Pid}}');
+  return {
+    diff: execFileSync('docker', ['diff', container]).toString(),
+    processes: execFileSync('docker', ['top', container, '-eo', 'pid,args']).toString(),
+    theirMounts: readFileSync(`/proc/${pid}/mountinfo`, 'utf8'),
+    ourMounts: readFileSync('/proc/self/mountinfo', 'utf8')
+      .split('\n')
+      .filter((line) => line.includes(scratch) || line.includes('squashfs')),
+    loops: loopsOf(overlay),
+    stage2: stage2Processes(),
+  };
+}
+
+/** Loop devices with this file behind them. */
+function loopsOf(file: string): string[] {
+  return readdirSync('/sys/block').filter((name) => {
+    try {
+      return readFileSync(`/sys/block/${name}/loop/backing_file`, 'utf8').includes(file);
+    } catch {
+      return false;
+    }
+  });
+}
+
+/** Stage 2 of this checkout. */
+function stage2Processes(): string[] {
+  return readdirSync('/proc').filter((pid) => {
+    try {
+      const program = readlinkSync(`/proc/${pid}/exe`);
+      return program.startsWith(join(main, '../../native/stage2'));
+    } catch {
+      return false;
+    }
+  });
+}
+
+/** Wait until `check` no longer throws. */
+async function soon(check: () => void, seconds = 10): Promise<void> {
+  for (const end = Date.now() + seconds * 1000; ; await sleep(50)) {
+    try {
+      check();
+      return;
+    } catch (error) {
+      if (Date.now() > end) throw error;
+    }
+  }
+}
+
+function status(address: string): Promise<number | string> {
+  return new Promise((resolve) => {
+    get({ host: address, path: '/', agent: false }, (answer) => {
+      answer.resume().on('end', () => resolve(answer.statusCode ?? 0));
+    }).on('error', (error) => resolve(error.message));
+  });
+}
+
+describe('debloat attach docker://', () => {
+  let web = '';
+
+  beforeAll(async () => {
+    await runCliWell([
+      ...['build', testImage('nginx').registry, '--runtime', 'docker', '--http', '/'],
+      ...['--output-dir', join(scratch, 'out'), '--tag', `docker://${image}`],
+      ...['--tag', `registry://${registryAddress()}/${run}:1`],
+    ]);
+    web = start('web', image);
+    const address = inspected(web, '{{.NetworkSettings.IPAddress}}');
+    for (let left = 100; (await status(address)) !== 200; left--) {
+      if (left === 0) throw new Error('nginx does not serve');
+      await sleep(100);
+    }
+    // Its health check is a process that comes and goes.
+    execFileSync('docker', ['rm', '--force', web]);
+    web = start('web2', '--no-healthcheck', image);
+    await soon(() => {
+      expect(execFileSync('docker', ['top', web]).toString()).toContain('worker process');
+    });
+  });
+
+  afterAll(() => {
+    for (const name of containers) {
+      execFileSync('docker', ['rm', '--force', name], { stdio: 'pipe' });
+    }
+    execFileSync('docker', ['rmi', '--force', image], { stdio: 'pipe' });
+  });
+
+  it('shows the original in the running container, which serves on and is as before', async () => {
+    expect((await docker('exec', web, 'bash', '-c', 'true').catch(String)).toString()).toMatch(
+      /not found/,
+    );
+    const before = facts(web);
+    const address = inspected(web, '{{.NetworkSettings.IPAddress}}');
+    const answers: (number | string)[] = [];
+    let over = false;
+    const asking = (async () => {
+      while (!over) answers.push(await status(address));
+    })();
+    const script =
+      'dpkg -l nginx-light | tail -1; cat /etc/debian_version; tr "\\0" " " < /proc/1/cmdline; echo; ' +
+      'cat /proc/[0-9]*/comm | grep -c nginx; touch /etc/written /usr/bin/new; rm /etc/passwd; hostname; echo "$SITE_NAME $1"';
+    const { code, stdout, stderr } = await attach(web, '--', 'bash', '-c', script, 'x', 'y z');
+    over = true;
+    await asking;
+    expect([code, stderr]).toEqual([0, '']);
+    const [packages, version, init, nginx, host, site] = stdout.split('\n');
+    expect(packages).toMatch(/^ii\s+nginx-light/);
+    expect(version).toMatch(/^\d+\.\d+/);
+    expect(init).toContain('nginx: master process');
+    expect(Number(nginx)).toBeGreaterThan(1);
+    expect(host).toBe(inspected(web, '{{.Config.Hostname}}'));
+    expect(site).toBe('debloat y z');
+    expect(answers.length).toBeGreaterThan(5);
+    expect(new Set(answers)).toEqual(new Set([200]));
+    await soon(() => {
+      expect(facts(web)).toEqual(before);
+    });
+  });
+
+  it('finds the overlay by the image: in a local directory, else in its registry', async () => {
+    const script = ['--', 'dpkg-query', '--show', 'nginx-light'];
+    const local = await runCli(['attach', `docker://${web}`, ...script], { env, cwd: scratch });
+    expect(local).toMatchObject({ code: 0, stderr: '' });
+    expect(local.stdout).toMatch(/^nginx-light\t/);
+
+    const name = `${registryAddress()}/${run}:1`;
+    await docker('rm', '--force', web);
+    await docker('rmi', '--force', image);
+    await docker('pull', name);
+    await docker('tag', name, image);
+    web = start('pulled', '--no-healthcheck', image);
+    const remote = await runCli(['attach', `docker://${web}`, ...script], { env, cwd: '/' });
+    expect(remote.stderr).toContain('Fetch the overlay');
+    expect(remote).toMatchObject({ code: 0, stdout: local.stdout });
+    expect(stage2Processes()).toEqual([]);
+  });
+
+  it('works for a container that is read-only and one that is not root', async () => {
+    const readOnly = start(
+      'ro',
+      '--read-only',
+      '--tmpfs',
+      '/run',
+      '--entrypoint',
+      'nginx',
+      image,
+      '-v',
+    );
+    await docker('rm', '--force', readOnly);
+    const still = ['--entrypoint', 'sh', image, '-c', 'while :; do read x < /dev/zero; done'];
+    for (const [name, ...options] of [
+      ['read-only', '--read-only', '--network', 'none'],
+      ['user', '--user', '33:33', '--cap-drop', 'ALL', '--security-opt', 'no-new-privileges'],
+    ] as [string, ...string[]][]) {
+      const container = start(name, ...options, ...still);
+      const before = facts(container);
+      const script = 'bash --version | head -1; id -un; echo x > /etc/new && cat /etc/new';
+      expect(await attach(container, '--', 'bash', '-c', script)).toMatchObject({
+        code: 0,
+        stdout: expect.stringMatching(/^GNU bash.*\nroot\nx$/) as string,
+      });
+      const asUser = ['--user', 'www-data', '--cwd', '/var/www', '-e', 'A=1', '-e', 'B=2'];
+      const plain = await attach(container, ...asUser, '--exec', 'id; pwd; echo $A$B $HOME');
+      expect(plain).toMatchObject({
+        code: 0,
+        stdout: 'uid=33(www-data) gid=33(www-data) groups=33(www-data)\n/var/www\n12 /var/www',
+      });
+      await soon(() => {
+        expect(facts(container)).toEqual(before);
+      });
+      const pid = inspected(container, '{{.State.Pid}}');
+      const byPid = [
+        'attach',
+        '--overlay',
+        overlay,
+        `container://${pid}`,
+        '--',
+        'bash',
+        '-c',
+        'exit 5',
+      ];
+      const plainPid = await runCli(byPid, { env });
+      expect(plainPid.code).toBe(5);
+      expect(plainPid.stderr).toContain('unchecked');
+      await docker('rm', '--force', container);
+    }
+  });
+
+  it('passes exit codes on, and captures for --exec', async () => {
+    expect((await attach(web, '--', 'false')).code).toBe(1);
+    expect((await attach(web, '--', 'bash', '-c', 'kill -TERM $$')).code).toBe(143);
+    const missing = await attach(web, '--', 'no-such-command');
+    expect(missing).toMatchObject({
+      code: 127,
+      stderr: 'debloat: no-such-command: no such file or directory',
+    });
+    const json = await attach(web, '--exec', 'echo out; echo err >&2; exit 4', '--format', 'json');
+    expect(json.code).toBe(4);
+    expect(JSON.parse(json.stdout)).toMatchObject({
+      ...{ target: `docker://${web}`, code: 4, signal: null, stdout: 'out\n', stderr: 'err\n' },
+    });
+    const last = readFileSync(auditLog, 'utf8').trim().split('\n').at(-1) ?? '';
+    expect(last).toMatch(
+      / attach \{"who":".*","target":"docker:.*","overlay":"sha256:.*exit 4"\]\}$/,
+    );
+  });
+
+  it('passes 100 MB through unchanged, both ways', async () => {
+    const bytes = Buffer.alloc(100 * 2 ** 20);
+    for (let at = 0; at < bytes.length; at += 4) bytes.writeUInt32LE((at * 2654435761) >>> 0, at);
+    const file = join(scratch, 'bytes');
+    writeFileSync(file, bytes);
+    const args = ['--', main, 'attach', '--overlay', overlay, `docker://${web}`, '--', 'cat'];
+    const { stdout, exitCode } = await execa(
+      'sh',
+      // A reader that comes late, so that all of the way has to wait.
+      ['-c', 'cat "$0" | "$@" | (sleep 2; sha256sum)', file, process.execPath, ...args],
+      { env },
+    );
+    expect(exitCode).toBe(0);
+    expect(stdout).toBe(`${createHash('sha256').update(bytes).digest('hex')}  -`);
+  });
+
+  it('gives a terminal', async () => {
+    const command = `stty rows 33 cols 101; ${process.execPath} -- ${main} attach --overlay ${overlay} docker://${web}; echo ended $?; stty -a | tr ' ' '\\n' | grep -x -e icanon -e -icanon`;
+    const typed = spawn('script', ['--quiet', '--command', command, '/dev/null'], {
+      env: { ...process.env, ...env, TERM: 'xterm', SHELL: '/bin/sh' },
+    });
+    let seen = '';
+    typed.stdout.on('data', (chunk: Buffer) => (seen += chunk.toString()));
+    const closed = new Promise((resolve) => typed.once('close', resolve));
+    const until = (text: RegExp) =>
+      soon(() => {
+        expect(seen).toMatch(text);
+      });
+    await until(/# $/);
+    typed.stdin.write('stty size; tty\r');
+    await until(/\n33 101\r\n\/dev\/pts\/\d+\r\n/);
+    typed.stdin.write('echo begin; sleep 1000\r');
+    await until(/\nbegin\r\n/);
+    await sleep(200);
+    typed.stdin.write('\x03');
+    await until(/\^C/);
+    typed.stdin.write('exit 7\r');
+    await until(/ended 7\r\nicanon/);
+    typed.stdin.end();
+    await closed;
+  });
+
+  it('refuses what is not the overlay, what does not run and what is no target', async () => {
+    const before = facts(web);
+    const other = join(scratch, 'other.squashfs');
+    copyFileSync(overlay, other);
+    writeFileSync(other, 'x', { flag: 'a' });
+    const wrong = await runCli(['attach', '--overlay', other, `docker://${web}`, '--', 'true'], {
+      env,
+    });
+    expect(wrong.code).toBe(1);
+    expect(wrong.stderr).toContain('is not the overlay of the container’s image');
+    const none = await runCli(['attach', `docker://${run}-nobody`, '--', 'true'], { env });
+    expect(none.stderr).toContain(`There is no container ${run}-nobody`);
+    expect((await runCli(['attach', 'web', '--', 'true'], { env })).code).toBe(2);
+    const ours = await runCli(['attach', `container://${process.pid}`, '--', 'true'], { env });
+    expect(ours.stderr).toContain('is in no container');
+    const log = await runCli(['attach', '--overlay', overlay, `docker://${web}`, '--', 'true'], {
+      env: { DEBLOAT_AUDIT_LOG: '/no/such/folder/log' },
+    });
+    expect(log.code).toBe(1);
+    expect(log.stderr).toContain('audit log');
+    expect(facts(web)).toEqual(before);
+  });
+
+  it('leaves nothing when it is killed, and ends when it is told to', async () => {
+    const before = facts(web);
+    for (const [signal, code] of [
+      ['SIGKILL', undefined],
+      ['SIGTERM', 143],
+    ] as const) {
+      const session = startCli([
+        ...['attach', '--overlay', overlay, `docker://${web}`, '--'],
+        ...['bash', '-c', 'setsid sleep 4321 & echo ready; exec sleep 4321'],
+      ]);
+      let said = '';
+      session.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()));
+      await soon(() => {
+        expect(said).toContain('ready');
+      });
+      expect(loopsOf(overlay)).toHaveLength(1);
+      session.kill(signal);
+      expect((await session).exitCode).toBe(code);
+      await soon(() => {
+        expect(facts(web)).toEqual(before);
+      });
+    }
+  });
+
+  it('is listed among the targets', async () => {
+    const { stdout } = await runCliWell(['targets', '--format', 'json']);
+    const found = (JSON.parse(stdout) as { target: string }[]).find(
+      ({ target }) => target === `docker://${web}`,
+    );
+    expect(found).toMatchObject({
+      ...{ kind: 'container', what: image },
+      how: expect.stringMatching(/^overlay sha256:[0-9a-f]{64}$/) as string,
+    });
+    expect((await runCliWell(['targets'])).stdout).toMatch(/^TARGET +WHAT +HOW\n/);
+  });
+});
