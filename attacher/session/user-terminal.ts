@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { constants } from 'node:os';
 import type { Readable, Writable } from 'node:stream';
 import { DebloatError } from '../../analyzer/errors.js';
@@ -103,12 +104,21 @@ export class UserTerminal implements UserEnd {
     } catch (error) {
       throw new DebloatError('The terminal cannot be put into raw mode.', { cause: error });
     }
+    if (input === process.stdin) passOutputUnchanged();
     this.#undo.push(cook);
     this.#on(process, 'exit', cook);
     this.#on(output, 'resize', () => listener.resized(this.#currentSize()));
     // It may have changed since the command's terminal was made.
     listener.resized(this.#currentSize());
   }
+}
+
+/**
+ * Node's raw mode still makes "\n" into "\r\n", which spoils full-screen programs: the command's own
+ * terminal does that already where it is wanted. Leaving raw mode restores it.
+ */
+function passOutputUnchanged(): void {
+  spawnSync('stty', ['-opost'], { stdio: ['inherit', 'ignore', 'ignore'] });
 }
 
 function ownStreams(): UserStreams {
