@@ -11,7 +11,7 @@ engine=(docker.io iptables ca-certificates)
 case ${1:-} in
   demo) wanted=("${tool[@]}" "${native[@]}" "${images[@]}" curl) ;;
   test) wanted=("${tool[@]}" "${native[@]}" "${images[@]}" curl "${engine[@]}" "${guests[@]}") ;;
-  bench) wanted=("${tool[@]}" "${native[@]}" "${images[@]}" curl "${engine[@]}" "${guests[@]}" wrk time) ;;
+  bench) wanted=("${tool[@]}" "${native[@]}" "${images[@]}" curl "${engine[@]}" "${guests[@]}" nginx strace wrk time) ;;
   *) die "usage: packages.sh demo|test|bench" ;;
 esac
 
