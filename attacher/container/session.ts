@@ -2,6 +2,7 @@ import { DebloatError } from '../../analyzer/errors.js';
 import { hasCapability } from '../hypervisor/index.js';
 import { Refusal } from '../refusal.js';
 import { converse, type SessionEnd } from '../session/conversation.js';
+import { environmentFor, shell } from '../session/shell.js';
 import type { UserEnd } from '../session/user-end.js';
 import type { ContainerTarget } from '../targets.js';
 import { findOverlay, type Fetching, type OverlayFile } from './overlay-file.js';
@@ -31,10 +32,6 @@ export interface ContainerSessionOptions extends Fetching {
 export interface ContainerSessionEnd extends SessionEnd {
   readonly overlay: { readonly name: string; readonly digest: string };
 }
-
-/** The shell that people like best of those that there are. */
-const shell = ['sh', '-c', 'command -v bash >/dev/null && exec bash; exec sh'];
-const path = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 /**
  * Run a command in a container, which sees the original image, to its end; nothing is left then.
@@ -79,23 +76,14 @@ function settingsFor(container: RunningContainer, options: ContainerSessionOptio
   const who = user === undefined ? undefined : userIn(pid, user);
   return {
     command: command.length > 0 ? command : shell,
-    environment: merged([
-      `PATH=${path}`,
-      ...container.environment,
-      `HOME=${who?.home ?? '/root'}`,
-      `TERM=${process.env['TERM'] ?? 'dumb'}`,
-      ...environment,
-    ]),
+    environment: environmentFor(environment, {
+      application: container.environment,
+      ...(who && { home: who.home }),
+    }),
     directory: directory ?? container.directory,
     container: pid,
     ...(who && { user: { uid: who.uid, gid: who.gid, groups: who.additionalGids } }),
   };
-}
-
-/** The last value of each name. */
-function merged(words: readonly string[]): string[] {
-  const values = new Map(words.map((word) => [word.split('=', 1)[0] ?? '', word]));
-  return [...values.values()];
 }
 
 async function run(
@@ -106,12 +94,9 @@ async function run(
   const stage2 = await startStage2();
   try {
     const whole = { ...settings, overlay: { file: overlay.path } };
-    return await converse(
-      stage2.channel,
-      whole,
-      user,
-      () => new DebloatError('The session is lost: stage 2 was ended by somebody.'),
-    );
+    return await converse(stage2.channel, whole, user, {
+      lost: () => new DebloatError('The session is lost: stage 2 was ended by somebody.'),
+    });
   } finally {
     await stage2.ended;
   }

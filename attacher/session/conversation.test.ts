@@ -101,7 +101,7 @@ describe('a conversation with stage 2', () => {
       frame(FrameType.output, Buffer.from('abc')),
       frame(FrameType.exit, word(0)),
     ]);
-    const user = new UserTerminal(() => undefined, streams);
+    const user = new UserTerminal(() => undefined, { streams });
     let over = false;
     const end = converse(channel, settings, user).finally(() => (over = true));
     await new Promise((resolve) => setTimeout(resolve, 100));
@@ -132,7 +132,7 @@ describe('a conversation with stage 2', () => {
       },
       failure(5, 'later'),
     ]);
-    const user = new UserTerminal(() => undefined, streams as never);
+    const user = new UserTerminal(() => undefined, { streams: streams as never });
     await expect(converse(channel, settings, user)).rejects.toThrow('later');
     const sent = Buffer.concat(channel.written).toString('latin1');
     expect(sent).toContain('\x17\0\x08\0\x0a\0\x14\0');

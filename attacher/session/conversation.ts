@@ -30,20 +30,26 @@ const lostSession: Lost = () => new DebloatError('The session is lost: it ended 
 /**
  * Have stage 2 at the other end of `channel` run `settings.command`, with `user` at its standard
  * streams, until it ends. Throws a DebloatError if stage 2 could not start it, or the stream ends
- * before; what `lost` says then. The channel is closed and the user's terminal restored, whatever
+ * before (what `lost` says then), or `signal` aborts before the user's signals go to the command. The channel is closed and the user's terminal restored, whatever
  * happens.
  */
 export async function converse(
   channel: Channel,
   settings: Omit<SessionSettings, 'terminal'>,
   user: UserEnd,
-  lost: Lost = lostSession,
+  { lost = lostSession, signal }: { lost?: Lost; signal?: AbortSignal } = {},
 ): Promise<SessionEnd> {
+  const hangUp = () => channel.close();
+  signal?.addEventListener('abort', hangUp, { once: true });
   try {
+    signal?.throwIfAborted();
     const terminal = user.size && { terminal: user.size };
     await channel.write(settingsFrames({ ...settings, ...terminal }));
     return await new Conversation(channel, user, lost).run();
+  } catch (error) {
+    throw signal?.aborted ? signal.reason : error;
   } finally {
+    signal?.removeEventListener('abort', hangUp);
     user.restore();
     channel.close();
   }

@@ -24,14 +24,23 @@ export interface UserStreams {
 export class UserTerminal implements UserEnd {
   readonly #streams: UserStreams;
   readonly #note: (line: string) => void;
+  readonly #takesOver: () => void;
   readonly #undo: (() => void)[] = [];
   readonly #broken = new Set<Writable>();
   readonly size: TerminalSize | undefined;
   readonly input: AsyncIterable<Uint8Array>;
 
-  constructor(note: (line: string) => void, streams: UserStreams = ownStreams()) {
+  /** `takesOver` is called when the user's signals begin to go to the command. */
+  constructor(
+    note: (line: string) => void,
+    {
+      streams = ownStreams(),
+      takesOver = () => undefined,
+    }: { streams?: UserStreams; takesOver?: () => void } = {},
+  ) {
     this.#streams = streams;
     this.#note = note;
+    this.#takesOver = takesOver;
     const isTerminal = streams.input.isTTY === true && streams.output.isTTY === true;
     this.size = isTerminal ? this.#currentSize() : undefined;
     this.input = streams.input;
@@ -50,6 +59,7 @@ export class UserTerminal implements UserEnd {
       });
     }
     this.#passSignals(listener);
+    this.#takesOver();
     if (this.size) this.#takeTerminal(listener);
   }
 

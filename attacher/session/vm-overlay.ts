@@ -1,15 +1,15 @@
-import { createHash } from 'node:crypto';
-import { createReadStream, existsSync, readFileSync, readlinkSync } from 'node:fs';
+import { existsSync, readFileSync, readlinkSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
-import { DebloatError } from '../../analyzer/errors.js';
+import { DebloatError, messageOf } from '../../analyzer/errors.js';
+import { measureFile } from '../../builder/stream/blob.js';
 import { vmFileName, vmSchema, type VmDescription } from '../../builder/vm/description.js';
 import { commandLine } from '../hypervisor/procfs.js';
 
-/** The overlay for a machine: a file whose digest was compared where the machine tells of one. */
 export interface VmOverlay {
   path: string;
-  /** Of the file, if it was computed. */
-  digest: string | undefined;
+  digest: string;
+  /** Whether the machine tells that it is the one which belongs to it. */
+  isProved: boolean;
 }
 
 /**
@@ -24,7 +24,7 @@ export async function overlayOf(pid: number, given: string | undefined): Promise
   if (given !== undefined) {
     if (!existsSync(given)) throw new DebloatError(`There is no file ${given}.`);
     const path = resolve(given);
-    return vm ? checked(path, vm) : { path, digest: undefined };
+    return vm ? checked(path, vm) : { path, digest: await digestOf(path), isProved: false };
   }
   if (vm === undefined) {
     throw new DebloatError(
@@ -47,13 +47,21 @@ export async function overlayOf(pid: number, given: string | undefined): Promise
 }
 
 async function checked(path: string, vm: VmDescription): Promise<VmOverlay> {
-  const hash = createHash('sha256');
-  for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer);
-  const digest = `sha256:${hash.digest('hex')}`;
-  if (digest === vm.overlay.digest) return { path, digest };
+  const digest = await digestOf(path);
+  if (digest === vm.overlay.digest) return { path, digest, isProved: true };
   throw new DebloatError(`${path} is not the overlay of the image that runs in the machine.`, {
     hint: `it has the digest ${digest}, the image wants ${vm.overlay.digest}`,
   });
+}
+
+async function digestOf(path: string): Promise<string> {
+  try {
+    return (await measureFile(path)).digest;
+  } catch (error) {
+    throw new DebloatError(`The overlay ${path} cannot be read: ${messageOf(error)}.`, {
+      cause: error,
+    });
+  }
 }
 
 /** The hypervisor's directory, and those of the files on its command line. */

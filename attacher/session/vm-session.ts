@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { DebloatError } from '../../analyzer/errors.js';
+import { DebloatError, messageOf } from '../../analyzer/errors.js';
 import type { SessionSettings } from '../guest/session-frames.js';
 import { Refusal } from '../refusal.js';
 import type { OpenRequest, OpenSession, OpenTimes } from './backend.js';
@@ -7,6 +7,7 @@ import { converse, type SessionEnd } from './conversation.js';
 import { openByStub } from './gdb-backend.js';
 import { openByKvm } from './kvm-backend.js';
 import { polledChannel } from './polled-channel.js';
+import { environmentFor, shell } from './shell.js';
 import type { UserEnd } from './user-end.js';
 import { overlayOf } from './vm-overlay.js';
 import { waysInto, type WaysAsked } from './ways-in.js';
@@ -16,8 +17,22 @@ export interface VmSessionOptions extends WaysAsked {
   pid: number;
   /** The overlay's image file; else that of the image which the machine was built from. */
   overlay?: string | undefined;
-  settings: Omit<SessionSettings, 'overlay' | 'terminal'>;
-  user: UserEnd;
+  /** Empty: a shell. */
+  command: readonly string[];
+  /** NAME=VALUE, over the least that programs expect. */
+  environment: readonly string[];
+  /** Where the command starts; else /. */
+  directory?: string | undefined;
+  /** By numbers; else root. */
+  user?: { uid: number; gid: number } | undefined;
+  /** A process of the guest whose namespaces are joined. */
+  container?: number | undefined;
+  /** The user's end, made when the session is open. */
+  makeEnd: () => UserEnd;
+  /** Told before the machine is touched; the session does not begin if this fails. */
+  record: (facts: { overlay: string; command: readonly string[] }) => Promise<void>;
+  /** Aborts the opening, and the session until the user's signals go to the command. */
+  signal: AbortSignal;
   cacheDirectory: string | undefined;
   /** What the session is called; a new name if none is given. */
   id?: string | undefined;
@@ -28,6 +43,8 @@ export interface VmSessionEnd extends SessionEnd {
   id: string;
   /** The way that was taken into the machine. */
   backend: string;
+  /** Its digest. */
+  overlay: string;
   /** `stopped` is of the whole session. */
   milliseconds: OpenTimes;
 }
@@ -37,31 +54,59 @@ export interface VmSessionEnd extends SessionEnd {
  * then. Throws DebloatError where it cannot be done, with the reason of each way that was refused.
  */
 export async function vmSession(options: VmSessionOptions): Promise<VmSessionEnd> {
-  const { pid, settings, user, log } = options;
+  const { pid, log, signal } = options;
   const overlay = await overlayOf(pid, options.overlay);
+  if (!overlay.isProved) {
+    log(`process ${pid} tells of no overlay: ${overlay.path} is used unchecked`);
+  }
+  const command = options.command.length > 0 ? options.command : shell;
+  await options.record({ overlay: overlay.digest, command });
+  signal.throwIfAborted();
   const id = options.id ?? randomBytes(4).toString('hex');
   const request = { pid, id, image: overlay.path, cacheDirectory: options.cacheDirectory, log };
   const session = await open(request, options);
   let end: SessionEnd;
   try {
     const channel = polledChannel(session.channel, session.isAlive);
-    const whole = { ...settings, overlay: { serial: session.serial } };
-    end = await converse(channel, whole, user, () =>
-      session.isAlive()
-        ? new DebloatError('The session is lost: it ended without a word.')
-        : new DebloatError(
-            'The session is lost: the guest was started anew, or its machine has ended.',
-          ),
+    end = await converse(
+      channel,
+      settingsFor(options, command, session.serial),
+      options.makeEnd(),
+      {
+        lost: () => lost(session),
+        signal,
+      },
     );
   } catch (error) {
-    await session.close().catch((problem: unknown) => log(String(problem)));
+    await session.close().catch((problem: unknown) => log(messageOf(problem)));
     throw error;
   }
   const stopped = await session.close();
   return {
-    ...{ ...end, id, backend: session.backend },
+    ...{ ...end, id, backend: session.backend, overlay: overlay.digest },
     milliseconds: { ...session.times, stopped },
   };
+}
+
+function settingsFor(
+  { environment, directory, user, container }: VmSessionOptions,
+  command: readonly string[],
+  serial: string,
+): Omit<SessionSettings, 'terminal'> {
+  return {
+    ...{ command, environment: environmentFor(environment), overlay: { serial } },
+    ...(directory === undefined ? {} : { directory }),
+    ...(user === undefined ? {} : { user }),
+    ...(container === undefined ? {} : { container }),
+  };
+}
+
+function lost(session: OpenSession): DebloatError {
+  return new DebloatError(
+    session.isAlive()
+      ? 'The session is lost: it ended without a word.'
+      : 'The session is lost: the guest was started anew, or its machine has ended.',
+  );
 }
 
 interface Backend {

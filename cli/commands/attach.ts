@@ -1,29 +1,13 @@
-import { basename } from 'node:path';
 import { Command, Option } from 'commander';
 import { DebloatError, ExitCode } from '../../analyzer/errors.js';
-import { defaultCacheDirectory } from '../../attacher/guest/index.js';
-import {
-  attachDisk,
-  describePlan,
-  exclusively,
-  preparePlan,
-  type AttachedDisk,
-} from '../../attacher/hijack/index.js';
-import { openVirtualMachine } from '../../attacher/hypervisor/index.js';
-import { parseTarget } from '../../attacher/targets.js';
-import { openDisk, type DiskOptions } from '../../attacher/virtio/disk/open-disk.js';
-import { attachToContainer, type SessionArguments } from '../container-session.js';
-import { abortOnSignals } from '../interrupt.js';
-import { addCommonOptions, option, wholeNumber, type CommonOptions } from '../options.js';
+import { parseTarget, type Target } from '../../attacher/targets.js';
+import { attachDiskOnly, type DiskArguments } from '../attach-disk.js';
+import { attachToContainer, type ContainerSessionArguments } from '../container-session.js';
+import { addCommonOptions, option, wholeNumber } from '../options.js';
 import { attachToVm, type VmSessionArguments } from '../vm-session.js';
 
-interface AttachOptions extends SessionArguments, VmSessionArguments {
+interface AttachOptions extends ContainerSessionArguments, VmSessionArguments, DiskArguments {
   diskOnly?: boolean;
-  cow?: true | string;
-  serial?: string;
-  session?: string;
-  loadDrivers?: boolean;
-  dryRun?: boolean;
 }
 
 /**
@@ -39,7 +23,9 @@ export function attachCommand(): Command {
     .addOption(
       new Option('--overlay <file>', 'the overlay (default: that of the image, where it is found)'),
     )
-    .addOption(new Option('--exec <command>', 'run this by sh, and print what it wrote and its code'))
+    .addOption(
+      new Option('--exec <command>', 'run this by sh, and print what it wrote and its code'),
+    )
     .addOption(
       new Option('-e, --env <name=value>', 'set in the command’s environment').argParser(
         (value: string, before: string[] | undefined) => [...(before ?? []), value],
@@ -76,107 +62,35 @@ export function attachCommand(): Command {
 
 async function attach(text: string, words: string[], options: AttachOptions): Promise<void> {
   const target = parseTarget(text);
+  refuseMisplaced(target, options);
   if (target.kind !== 'vm') {
-    if (options.diskOnly) throw usage('--disk-only is for virtual machines');
     return attachToContainer(target, text, words, options);
   }
   if (options.session !== undefined && !/^[0-9a-z-]{1,32}$/.test(options.session)) {
     throw usage('a session’s name is of up to 32 of a–z, 0–9 and -');
   }
-  if (!options.diskOnly) return attachToVm(target.pid, words, options);
+  if (!options.diskOnly) return attachToVm(target.pid, text, words, options);
   const [image, ...more] = words;
   if (image === undefined || more.length > 0) throw usage('--disk-only wants one image');
   return attachDiskOnly(target.pid, image, options);
 }
 
+/** An option that would do nothing here is a mistake that its user wants to hear of. */
+function refuseMisplaced(target: Target, options: AttachOptions): void {
+  const given = (names: readonly (keyof AttachOptions)[]) =>
+    names.find((name) => options[name] !== undefined);
+  const dashed = (name: string) => `--${name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`)}`;
+  const ofDisks = given(['cow', 'serial', 'loadDrivers', 'dryRun']);
+  if (ofDisks && !options.diskOnly) throw usage(`${dashed(ofDisks)} goes with --disk-only`);
+  const ofMachines = given(['diskOnly', 'gdb', 'qmp', 'container', 'session']);
+  if (ofMachines && target.kind !== 'vm') {
+    throw usage(`${dashed(ofMachines)} is for virtual machines`);
+  }
+  const ofSessions = given(['overlay', 'exec', 'env', 'cwd', 'user', 'gdb', 'qmp', 'container']);
+  if (ofSessions && options.diskOnly)
+    throw usage(`${dashed(ofSessions)} and --disk-only exclude each other`);
+}
+
 function usage(message: string): DebloatError {
   return new DebloatError(message, { exitCode: ExitCode.usage });
-}
-
-async function attachDiskOnly(pid: number, image: string, options: AttachOptions): Promise<void> {
-  const disk = diskOptions(image, options);
-  openDisk(disk).close(); // what is wrong with the image is said before the VM is touched
-  const tell = (line: string) => {
-    if (options.quiet !== true) process.stderr.write(`${line}\n`);
-  };
-  using machine = openVirtualMachine(pid);
-  const begun = performance.now();
-  if (options.dryRun) {
-    const plan = preparePlan(machine, { cacheDirectory: defaultCacheDirectory() });
-    const lines = describePlan(plan, machine);
-    const text = lines.map((line, n) => `${n + 1}. ${line}\n`).join('');
-    process.stdout.write(options.format === 'json' ? `${JSON.stringify(lines)}\n` : text);
-    return;
-  }
-  const signal = abortOnSignals();
-  const serial = options.serial ?? basename(image).slice(0, 20);
-  let prepared = 0;
-  const attached = await exclusively(machine.pid, async () => {
-    const plan = preparePlan(machine, { cacheDirectory: defaultCacheDirectory() });
-    prepared = performance.now() - begun;
-    signal.throwIfAborted();
-    return attachDisk(machine, plan, {
-      ...{ disk, serial, log: tell, loadDrivers: options.loadDrivers ?? false },
-      id: options.session,
-    });
-  });
-  const times = { prepare: prepared, ...attached.times, total: performance.now() - begun };
-  process.stdout.write(render(attached, { serial, times }, options.format));
-  tell(`serving ${image}; Ctrl-C or \`debloat detach ${attached.id}\` takes it away`);
-  await untilToldTo(signal, attached);
-  await end(attached, machine.pid, tell);
-}
-
-/** Resolves when we are told to end, or the hypervisor has. */
-async function untilToldTo(signal: AbortSignal, attached: AttachedDisk): Promise<void> {
-  if (signal.aborted) return;
-  await Promise.race([
-    attached.ended,
-    new Promise((resolve) => {
-      signal.addEventListener('abort', resolve, { once: true });
-    }),
-  ]);
-}
-
-async function end(
-  attached: AttachedDisk,
-  pid: number,
-  tell: (line: string) => void,
-): Promise<void> {
-  const gone = await Promise.race([attached.ended, Promise.resolve(undefined)]);
-  if (gone !== undefined) {
-    tell(`the virtual machine ${pid} has ended`);
-    return;
-  }
-  const { statistics } = await exclusively(pid, () => attached.detach());
-  const { reads, writes, failures } = statistics;
-  tell(
-    `detached: ${reads} reads, ${writes} writes, ${failures} failed; ` +
-      `stopped for ${attached.attachment.target.stopped.toFixed(1)} ms`,
-  );
-}
-
-function diskOptions(image: string, { cow }: AttachOptions): DiskOptions {
-  const sessionFile = typeof cow === 'string' ? cow : undefined;
-  return { image, mode: cow ? 'session' : 'read-only', preload: false, sessionFile };
-}
-
-function render(
-  { id }: AttachedDisk,
-  facts: { serial: string; times: Record<'prepare' | 'stopped' | 'guest' | 'total', number> },
-  format: CommonOptions['format'],
-): string {
-  const { serial, times } = facts;
-  const rounded = Object.fromEntries(
-    Object.entries(times).map(([name, value]) => [name, Math.round(value * 100) / 100]),
-  );
-  if (format === 'json') {
-    return `${JSON.stringify({ session: id, serial, milliseconds: rounded })}\n`;
-  }
-  const { prepare, stopped, guest, total } = times;
-  return (
-    `session ${id}: in the guest, the disk with serial "${serial}" (lsblk -o NAME,SERIAL)\n` +
-    `prepared in ${prepare.toFixed(0)} ms, stopped for ${stopped.toFixed(1)} ms, ` +
-    `the guest took ${guest.toFixed(0)} ms, ${total.toFixed(0)} ms in all\n`
-  );
 }

@@ -1,0 +1,115 @@
+import { basename } from 'node:path';
+import { defaultCacheDirectory } from '../attacher/guest/index.js';
+import {
+  attachDisk,
+  describePlan,
+  exclusively,
+  preparePlan,
+  type AttachedDisk,
+} from '../attacher/hijack/index.js';
+import { openVirtualMachine } from '../attacher/hypervisor/index.js';
+import { openDisk, type DiskOptions } from '../attacher/virtio/disk/open-disk.js';
+import { abortOnSignals } from './interrupt.js';
+import type { CommonOptions } from './options.js';
+
+/** Options of `debloat attach --disk-only`. */
+export interface DiskArguments extends CommonOptions {
+  cow?: true | string;
+  serial?: string;
+  session?: string;
+  loadDrivers?: boolean;
+  dryRun?: boolean;
+}
+
+/** `debloat attach --disk-only VM IMAGE`: the image as a disk in the guest, until we are told to end. */
+export async function attachDiskOnly(
+  pid: number,
+  image: string,
+  options: DiskArguments,
+): Promise<void> {
+  const disk = diskOptions(image, options);
+  openDisk(disk).close(); // what is wrong with the image is said before the VM is touched
+  const tell = (line: string) => {
+    if (options.quiet !== true) process.stderr.write(`${line}\n`);
+  };
+  using machine = openVirtualMachine(pid);
+  const begun = performance.now();
+  if (options.dryRun) {
+    const plan = preparePlan(machine, { cacheDirectory: defaultCacheDirectory() });
+    const lines = describePlan(plan, machine);
+    const text = lines.map((line, n) => `${n + 1}. ${line}\n`).join('');
+    process.stdout.write(options.format === 'json' ? `${JSON.stringify(lines)}\n` : text);
+    return;
+  }
+  const signal = abortOnSignals();
+  const serial = options.serial ?? basename(image).slice(0, 20);
+  let prepared = 0;
+  const attached = await exclusively(machine.pid, async () => {
+    const plan = preparePlan(machine, { cacheDirectory: defaultCacheDirectory() });
+    prepared = performance.now() - begun;
+    signal.throwIfAborted();
+    return attachDisk(machine, plan, {
+      ...{ disk, serial, log: tell, loadDrivers: options.loadDrivers ?? false },
+      id: options.session,
+    });
+  });
+  const times = { prepare: prepared, ...attached.times, total: performance.now() - begun };
+  process.stdout.write(render(attached, { serial, times }, options.format));
+  tell(`serving ${image}; Ctrl-C or \`debloat detach ${attached.id}\` takes it away`);
+  await untilToldTo(signal, attached);
+  await end(attached, machine.pid, tell);
+}
+
+/** Resolves when we are told to end, or the hypervisor has. */
+async function untilToldTo(signal: AbortSignal, attached: AttachedDisk): Promise<void> {
+  if (signal.aborted) return;
+  await Promise.race([
+    attached.ended,
+    new Promise((resolve) => {
+      signal.addEventListener('abort', resolve, { once: true });
+    }),
+  ]);
+}
+
+async function end(
+  attached: AttachedDisk,
+  pid: number,
+  tell: (line: string) => void,
+): Promise<void> {
+  const gone = await Promise.race([attached.ended, Promise.resolve(undefined)]);
+  if (gone !== undefined) {
+    tell(`the virtual machine ${pid} has ended`);
+    return;
+  }
+  const { statistics } = await exclusively(pid, () => attached.detach());
+  const { reads, writes, failures } = statistics;
+  tell(
+    `detached: ${reads} reads, ${writes} writes, ${failures} failed; ` +
+      `stopped for ${attached.attachment.target.stopped.toFixed(1)} ms`,
+  );
+}
+
+function diskOptions(image: string, { cow }: DiskArguments): DiskOptions {
+  const sessionFile = typeof cow === 'string' ? cow : undefined;
+  return { image, mode: cow ? 'session' : 'read-only', preload: false, sessionFile };
+}
+
+function render(
+  { id }: AttachedDisk,
+  facts: { serial: string; times: Record<'prepare' | 'stopped' | 'guest' | 'total', number> },
+  format: CommonOptions['format'],
+): string {
+  const { serial, times } = facts;
+  const rounded = Object.fromEntries(
+    Object.entries(times).map(([name, value]) => [name, Math.round(value * 100) / 100]),
+  );
+  if (format === 'json') {
+    return `${JSON.stringify({ session: id, serial, milliseconds: rounded })}\n`;
+  }
+  const { prepare, stopped, guest, total } = times;
+  return (
+    `session ${id}: in the guest, the disk with serial "${serial}" (lsblk -o NAME,SERIAL)\n` +
+    `prepared in ${prepare.toFixed(0)} ms, stopped for ${stopped.toFixed(1)} ms, ` +
+    `the guest took ${guest.toFixed(0)} ms, ${total.toFixed(0)} ms in all\n`
+  );
+}
