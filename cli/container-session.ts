@@ -18,7 +18,7 @@ export async function attachToContainer(
   const session = new UserSession(named, words, options);
   const { command, environment, tell, record } = session;
   const end = await containerSession({
-    ...{ target, command, environment, tell, record },
+    ...{ target, named, id: options.session, command, environment, tell, record },
     ...{ overlay: options.overlay, directory: options.cwd, user: options.user },
     makeEnd: () => session.makeEnd(abortOnSignals()),
     access: accessFrom(options),
@@ -30,5 +30,5 @@ export async function attachToContainer(
       }
     },
   });
-  session.finish(end, { overlay: end.overlay.digest });
+  session.finish(end, { overlay: end.overlay.digest, session: end.id });
 }

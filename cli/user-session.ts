@@ -13,6 +13,7 @@ export interface SessionArguments extends CommonOptions {
   env?: string[];
   cwd?: string;
   user?: string;
+  session?: string;
 }
 
 /** Bytes of output that `--exec` holds. */

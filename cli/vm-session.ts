@@ -8,7 +8,6 @@ import { UserSession, type SessionArguments } from './user-session.js';
 export interface VmSessionArguments extends SessionArguments {
   gdb?: string;
   qmp?: string;
-  session?: string;
   container?: number;
 }
 

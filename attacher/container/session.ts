@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { DebloatError } from '../../analyzer/errors.js';
 import { hasCapability } from '../hypervisor/index.js';
 import { Refusal } from '../refusal.js';
@@ -6,12 +7,17 @@ import { environmentFor, shell } from '../session/shell.js';
 import type { UserEnd } from '../session/user-end.js';
 import type { ContainerTarget } from '../targets.js';
 import { findOverlay, type Fetching, type OverlayFile } from './overlay-file.js';
+import { noteSession } from './record.js';
 import { findContainer, type RunningContainer } from './running.js';
 import { startStage2 } from './stage2.js';
 import { userIn } from './user.js';
 
 export interface ContainerSessionOptions extends Fetching {
   readonly target: ContainerTarget;
+  /** The target as the user named it. */
+  readonly named: string;
+  /** What the session is called; a new name if none is given. */
+  readonly id?: string | undefined;
   /** The overlay's file; else that of the container's image. */
   readonly overlay?: string | undefined;
   /** Empty: a shell of the original image. */
@@ -30,6 +36,7 @@ export interface ContainerSessionOptions extends Fetching {
 }
 
 export interface ContainerSessionEnd extends SessionEnd {
+  readonly id: string;
   readonly overlay: { readonly name: string; readonly digest: string };
 }
 
@@ -49,8 +56,10 @@ export async function containerSession(
       options.tell(`${container.name} tells of no overlay: ${overlay.name} is used unchecked`);
     }
     await options.record({ overlay: overlay.digest, command: settings.command });
-    const end = await run(overlay, settings, options.makeEnd());
-    return { ...end, overlay: { name: overlay.name, digest: overlay.digest } };
+    const id = options.id ?? randomBytes(4).toString('hex');
+    const forget = noteSession({ id, target: options.named, overlay: overlay.digest });
+    const end = await run(overlay, settings, options.makeEnd()).finally(forget);
+    return { ...end, id, overlay: { name: overlay.name, digest: overlay.digest } };
   } finally {
     overlay.close();
   }

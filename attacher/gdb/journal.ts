@@ -1,8 +1,8 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { failedWith } from '../../native/linux/system-error.js';
+import { stateDirectory } from '../state-directory.js';
 import { startTimeOf } from '../../analyzer/workspace/processes.js';
 
 const address = z.union([
@@ -51,18 +51,11 @@ export const gdbRecord = z.object({
 });
 export type GdbRecord = z.infer<typeof gdbRecord>;
 
-/** For root a place that a restart of the host empties, as it does machines. */
-function stateDirectory(): string {
-  const runtime = process.env['XDG_RUNTIME_DIR'];
-  if (process.geteuid?.() === 0) return '/run/debloat/sessions';
-  return join(runtime ?? join(tmpdir(), `debloat-${process.geteuid?.() ?? 0}`), 'debloat-sessions');
-}
-
-const fileOf = (id: string) => join(stateDirectory(), `${id}.json`);
+const fileOf = (id: string) => join(stateDirectory('sessions'), `${id}.json`);
 
 /** Note what is about to be in the guest. */
 export function writeRecord(record: GdbRecord): void {
-  mkdirSync(stateDirectory(), { recursive: true, mode: 0o700 });
+  mkdirSync(stateDirectory('sessions'), { recursive: true, mode: 0o700 });
   const temporary = `${fileOf(record.id)}.new`;
   writeFileSync(temporary, JSON.stringify(record), { mode: 0o600 });
   renameSync(temporary, fileOf(record.id));
@@ -76,7 +69,7 @@ export function removeRecord(id: string): void {
 export function gdbSessions(pid?: number): { record: GdbRecord; alive: boolean }[] {
   let names: string[];
   try {
-    names = readdirSync(stateDirectory());
+    names = readdirSync(stateDirectory('sessions'));
   } catch (error) {
     if (failedWith(error, 'ENOENT', 'EACCES')) return [];
     throw error;
@@ -84,7 +77,7 @@ export function gdbSessions(pid?: number): { record: GdbRecord; alive: boolean }
   return names
     .filter((name) => name.endsWith('.json'))
     .flatMap((name) => {
-      const record = read(join(stateDirectory(), name));
+      const record = read(join(stateDirectory('sessions'), name));
       if (record === undefined || (pid !== undefined && record.machine.pid !== pid)) return [];
       if (startTimeOf(record.machine.pid) !== record.machine.started) {
         removeRecord(record.id);

@@ -62,12 +62,12 @@ export function attachCommand(): Command {
 
 async function attach(text: string, words: string[], options: AttachOptions): Promise<void> {
   const target = parseTarget(text);
+  if (options.session !== undefined && !/^[0-9a-z-]{1,32}$/.test(options.session)) {
+    throw usage('a session’s name is of up to 32 of a–z, 0–9 and -');
+  }
   refuseMisplaced(target, options);
   if (target.kind !== 'vm') {
     return attachToContainer(target, text, words, options);
-  }
-  if (options.session !== undefined && !/^[0-9a-z-]{1,32}$/.test(options.session)) {
-    throw usage('a session’s name is of up to 32 of a–z, 0–9 and -');
   }
   if (!options.diskOnly) return attachToVm(target.pid, text, words, options);
   const [image, ...more] = words;
@@ -82,7 +82,7 @@ function refuseMisplaced(target: Target, options: AttachOptions): void {
   const dashed = (name: string) => `--${name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`)}`;
   const ofDisks = given(['cow', 'serial', 'loadDrivers', 'dryRun']);
   if (ofDisks && !options.diskOnly) throw usage(`${dashed(ofDisks)} goes with --disk-only`);
-  const ofMachines = given(['diskOnly', 'gdb', 'qmp', 'container', 'session']);
+  const ofMachines = given(['diskOnly', 'gdb', 'qmp', 'container']);
   if (ofMachines && target.kind !== 'vm') {
     throw usage(`${dashed(ofMachines)} is for virtual machines`);
   }

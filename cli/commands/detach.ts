@@ -1,13 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Command } from 'commander';
 import { DebloatError, ExitCode } from '../../analyzer/errors.js';
-import {
-  allSessions,
-  exclusively,
-  recoverSession,
-  type FoundSession,
-} from '../../attacher/hijack/index.js';
-import { openVirtualMachine } from '../../attacher/hypervisor/index.js';
+import { listSessions, type ListedSession } from '../../attacher/list-sessions.js';
 import { addCommonOptions, option, type CommonOptions } from '../options.js';
 
 /** How long the process that serves a session may take to end it, in milliseconds. */
@@ -16,7 +10,7 @@ const patience = 240_000;
 /** `debloat detach SESSION | --all`: end sessions, and what killed ones left in a VM. */
 export function detachCommand(): Command {
   const command = new Command('detach')
-    .description('end a session: take its disk out of the virtual machine again')
+    .description('end a session: take it out of its virtual machine or container again')
     .argument('[session]', 'as `debloat sessions` names it')
     .addOption(option('--all', 'every session on this machine'));
   return addCommonOptions(command).action(
@@ -24,7 +18,7 @@ export function detachCommand(): Command {
       if ((id === undefined) !== (options.all === true)) {
         throw new DebloatError('name one session, or say --all', { exitCode: ExitCode.usage });
       }
-      const sessions = allSessions().filter((each) => options.all === true || each.id === id);
+      const sessions = listSessions().filter((each) => options.all === true || each.id === id);
       if (sessions.length === 0 && id !== undefined) {
         throw new DebloatError(`there is no session ${id}`, { hint: 'debloat sessions' });
       }
@@ -42,27 +36,25 @@ export function detachCommand(): Command {
   );
 }
 
-/** End one session, through the process that serves it where that lives. */
-export async function detach(session: FoundSession, tell: (line: string) => void): Promise<void> {
-  const { pid, id, record, alive } = session;
-  if (alive && record !== undefined) {
-    process.kill(record.owner.pid, 'SIGTERM');
-    if (await hasEnded(session, record.owner.pid)) return;
+/** End one session, through the process that holds it where that lives. */
+export async function detach(session: ListedSession, tell: (line: string) => void): Promise<void> {
+  if (session.owner !== undefined) {
+    process.kill(session.owner, 'SIGTERM');
+    if (await hasEnded(session, session.owner)) return;
   }
-  using machine = openVirtualMachine(pid);
-  await exclusively(pid, () => recoverSession(machine, id, { log: tell }));
+  await session.takeOut(tell);
 }
 
 /** Whether the session is gone when its process has ended; that may fail to take it out. */
-async function hasEnded({ pid, id }: FoundSession, owner: number): Promise<boolean> {
+async function hasEnded({ target, id }: ListedSession, owner: number): Promise<boolean> {
   const end = performance.now() + patience;
   for (;;) {
-    const found = allSessions().find((each) => each.id === id && each.pid === pid);
+    const found = listSessions().find((each) => each.id === id && each.target === target);
     if (found === undefined) return true;
-    if (!found.alive) return false;
+    if (found.owner === undefined) return false;
     if (performance.now() > end) {
       throw new DebloatError(`session ${id} did not end`, {
-        hint: `process ${owner} serves it: see what it says`,
+        hint: `process ${owner} holds it: see what it says`,
       });
     }
     await sleep(50);

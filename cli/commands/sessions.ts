@@ -1,44 +1,37 @@
 import { Command } from 'commander';
-import { allSessions, type FoundSession } from '../../attacher/hijack/index.js';
+import { listSessions, type ListedSession } from '../../attacher/list-sessions.js';
 import { addCommonOptions, type CommonOptions } from '../options.js';
+import { renderTable } from '../render-table.js';
 
-/** `debloat sessions`: what is attached to the virtual machines of this machine. */
+/** `debloat sessions`: what is attached to the virtual machines and containers of this machine. */
 export function sessionsCommand(): Command {
   return addCommonOptions(new Command('sessions'))
-    .description('list what is attached to the virtual machines here')
+    .description('list what is attached to the virtual machines and containers here')
     .action((options: CommonOptions) => {
-      const sessions = allSessions();
+      const sessions = listSessions();
       process.stdout.write(
-        options.format === 'json' ? `${JSON.stringify(sessions.map(facts))}\n` : table(sessions),
+        options.format === 'json' ? `${JSON.stringify(sessions.map(facts))}\n` : text(sessions),
       );
     });
 }
 
-function facts({ pid, id, record, alive }: FoundSession) {
+function facts({ id, target, image, way, owner }: ListedSession) {
   return {
-    session: id,
-    vm: pid,
-    image: record?.image ?? null,
-    state: alive ? 'attached' : 'left behind',
-    servedBy: alive ? (record?.owner.pid ?? null) : null,
+    ...{ session: id, target, image: image ?? null, way },
+    ...{ state: owner === undefined ? 'left behind' : 'attached', servedBy: owner ?? null },
   };
 }
 
-function table(sessions: FoundSession[]): string {
+function text(sessions: ListedSession[]): string {
   if (sessions.length === 0) return 'no sessions\n';
-  const rows = sessions.map((each) => {
-    const { session, vm, image, state, servedBy } = facts(each);
-    return [session, `${vm}`, image ?? '–', servedBy === null ? state : `process ${servedBy}`];
+  const rows = sessions.map(({ id, target, way, image, owner }) => {
+    return [
+      id,
+      target,
+      way,
+      image ?? '–',
+      owner === undefined ? 'left behind' : `process ${owner}`,
+    ];
   });
-  const all = [['SESSION', 'VM', 'IMAGE', 'SERVED BY'], ...rows];
-  const widths = [0, 1, 2].map((column) => Math.max(...all.map((row) => row[column]?.length ?? 0)));
-  return all
-    .map(
-      (row) =>
-        `${row
-          .map((cell, n) => cell.padEnd(widths[n] ?? 0))
-          .join('  ')
-          .trimEnd()}\n`,
-    )
-    .join('');
+  return renderTable([['SESSION', 'TARGET', 'BY', 'IMAGE', 'SERVED BY'], ...rows]);
 }

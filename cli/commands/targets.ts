@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { listContainers } from '../../attacher/container/list.js';
 import { findVirtualMachines } from '../../attacher/hypervisor/index.js';
 import { addCommonOptions, type CommonOptions } from '../options.js';
+import { renderTable } from '../render-table.js';
 
 interface ListedTarget {
   target: string;
@@ -45,8 +46,6 @@ async function containers(): Promise<ListedTarget[]> {
 
 function table(targets: ListedTarget[]): string {
   if (targets.length === 0) return 'nothing here can be attached to\n';
-  const all = [['TARGET', 'WHAT', 'HOW'], ...targets.map((t) => [t.target, t.what, t.how])];
-  const widths = [0, 1].map((column) => Math.max(...all.map((row) => row[column]?.length ?? 0)));
-  const line = (row: string[]) => row.map((cell, n) => cell.padEnd(widths[n] ?? 0)).join('  ');
-  return all.map((row) => `${line(row).trimEnd()}\n`).join('');
+  const rows = targets.map(({ target, what, how }) => [target, what, how]);
+  return renderTable([['TARGET', 'WHAT', 'HOW'], ...rows]);
 }

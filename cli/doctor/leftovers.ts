@@ -1,5 +1,4 @@
-import { allSessions, exclusively, recoverSession } from '../../attacher/hijack/index.js';
-import { openVirtualMachine } from '../../attacher/hypervisor/index.js';
+import { listSessions } from '../../attacher/list-sessions.js';
 import { messageOf } from '../../analyzer/errors.js';
 import { findStaleWorkspaces, sweepWorkspace } from '../../analyzer/workspace/workspace.js';
 import type { Check } from './check.js';
@@ -27,15 +26,12 @@ export async function checkLeftovers(fix: boolean): Promise<Check> {
 /** What killed sessions left in virtual machines; taken out if `fix`. */
 export async function checkSessions(fix: boolean): Promise<Check> {
   const name = 'leftovers in virtual machines';
-  const dead = allSessions().filter(({ alive }) => !alive);
+  const dead = listSessions().filter(({ owner }) => owner === undefined);
   if (dead.length === 0) return { name, status: 'ok', detail: 'none' };
-  const ids = dead.map(({ id, pid }) => `session ${id} in process ${pid}`).join(', ');
+  const ids = dead.map(({ id, target }) => `session ${id} in ${target}`).join(', ');
   if (!fix) return { name, status: 'limited', detail: ids, fix: 'debloat doctor --fix' };
   try {
-    for (const { pid, id } of dead) {
-      using machine = openVirtualMachine(pid);
-      await exclusively(pid, () => recoverSession(machine, id, { log: () => undefined }));
-    }
+    for (const session of dead) await session.takeOut(() => undefined);
     return { name, status: 'ok', detail: `removed ${dead.length}` };
   } catch (error) {
     const fix = 'let the virtual machine run, and run `debloat doctor --fix` again';
