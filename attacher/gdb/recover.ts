@@ -6,7 +6,7 @@ import { unplugDisk } from '../qmp/hot-plug.js';
 import { throughDoor } from './door.js';
 import { gdbSessions, removeRecord, type GdbRecord } from './journal.js';
 import { SafePoint } from './safe-point.js';
-import { functionsOf, GdbStage, hex, isHung, type PlacedRecord } from './stage.js';
+import { functionsOf, GdbStage, hex, isHung, isMapped, type PlacedRecord } from './stage.js';
 import { pagingRegisters } from './stub.js';
 
 /**
@@ -17,11 +17,16 @@ export async function recoverGdbSession(record: GdbRecord): Promise<void> {
   const { pid } = record.machine;
   const { block, hung } = record;
   if (block && hung) {
-    const { result: memory } = await throughDoor(pid, record.door, async (stub) =>
-      memoryOfProcess(pid, pagingRegisters(await stub.registers())),
-    );
+    const placed = { ...record, block, hung };
+    const { result } = await throughDoor(pid, record.door, async (stub) => {
+      const memory = memoryOfProcess(pid, pagingRegisters(await stub.registers()));
+      return { memory, mapped: await isMapped(stub, memory, placed) };
+    });
+    const { memory, mapped } = result;
     try {
-      await removeStage(memory, { ...record, block, hung });
+      if (mapped) await removeStage(memory, placed);
+      // In memory, but not the kernel's: the guest was started anew, and nothing there is ours.
+      else if (!isHung(memory, placed)) await freeUnhung(memory, placed);
     } finally {
       memory.close();
     }
@@ -31,7 +36,6 @@ export async function recoverGdbSession(record: GdbRecord): Promise<void> {
 }
 
 async function removeStage(memory: ProcessMemory, record: PlacedRecord): Promise<void> {
-  if (!isHung(memory, record)) return freeUnhung(memory, record);
   const stage = new GdbStage(memory, record);
   stage.refresh();
   if (!stage.control.idle) await stage.outcome(stage.control.sequence).catch(() => undefined);

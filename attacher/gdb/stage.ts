@@ -6,14 +6,22 @@ import type { ProcessMemory } from '../guest/memory/process-memory.js';
 import { controlOffset, controlSize, stageError, StageControl } from '../guest/stage-control.js';
 import type { Command } from '../guest/stage-steps.js';
 import { readEntry, writeEntry } from '../hijack/address-space.js';
+import { Refusal } from '../refusal.js';
 import { throughDoor, type StubDoor } from './door.js';
 import type { GdbRecord } from './journal.js';
 import { SafePoint } from './safe-point.js';
-import type { GdbStub } from './stub.js';
+import { pagingRegisters, type GdbStub } from './stub.js';
 
 /** How long the guest may take for a command, in milliseconds. */
 const patience = 60_000;
 const addressBits = 0x000f_ffff_ffff_f000n;
+
+/** The guest was started anew: what was in it has gone. */
+export class GuestGone extends DebloatError {
+  constructor() {
+    super('The guest was started anew: the session is gone.');
+  }
+}
 
 /** The record of a stage that has its place. */
 export type PlacedRecord = Omit<GdbRecord, 'block' | 'hung'> & {
@@ -40,6 +48,27 @@ export function isHung(memory: ProcessMemory, { block, hung }: PlacedRecord): bo
   return entry !== undefined && (entry & addressBits) === BigInt(block.physical);
 }
 
+/**
+ * Whether the kernel that runs has the record's block in its address space. Memory alone does not tell:
+ * after a restart what an earlier kernel left there may stand for long. The machine must be stopped.
+ */
+export async function isMapped(
+  stub: GdbStub,
+  memory: ProcessMemory,
+  { block, hung }: PlacedRecord,
+): Promise<boolean> {
+  const registers = pagingRegisters(await stub.registers());
+  try {
+    for (const tables of PageTables.candidates(memory, registers)) {
+      const place = tables.translate(hex(hung.virtualAddress));
+      if (place?.physical === block.physical) return true;
+    }
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error; // it is starting, in another mode
+  }
+  return false;
+}
+
 /** Stage 1 in a guest, in a block of the guest's own memory, reached through a gdb stub. */
 export class GdbStage {
   readonly control: StageControl;
@@ -62,7 +91,13 @@ export class GdbStage {
     return this.record.door;
   }
 
-  /** Whether the block is still part of the kernel's address space: not after the guest was started anew. */
+  /** How often the stage's heart has beaten. */
+  get beats(): number {
+    this.arena.pull(this.record.control + controlOffset.beats, 4);
+    return this.control.beats;
+  }
+
+  /** Whether the block is still part of the kernel's address space, as memory has it; see `isMapped`. */
   get hangs(): boolean {
     return isHung(this.memory, this.record);
   }
@@ -96,7 +131,7 @@ export class GdbStage {
   /** Have the guest carry out a command; resolves when it has. Throws DebloatError where it could not. */
   async command(command: Command): Promise<void> {
     const { result, held } = await throughDoor(this.record.machine.pid, this.door, async (stub) => {
-      if (!this.hangs) throw gone();
+      if (!(await isMapped(stub, this.memory, this.record))) throw new GuestGone();
       return SafePoint.with(stub, functionsOf(this.record), (point) =>
         this.enqueue(point, command),
       );
@@ -120,7 +155,7 @@ export class GdbStage {
           hint: 'it is stopped, crashed or very busy; the next `debloat attach` to it cleans up',
         });
       }
-      if (!this.hangs) throw gone();
+      if (!this.hangs) throw new GuestGone();
       await sleep(1);
     }
   }
@@ -130,7 +165,7 @@ export class GdbStage {
     const { record } = this;
     const { held } = await throughDoor(record.machine.pid, this.door, async (stub) => {
       // A guest that was started anew has nothing of ours.
-      if (!this.hangs) return;
+      if (!(await isMapped(stub, this.memory, record))) return;
       for (let tries = 0; tries < 20; tries++) {
         const out = await SafePoint.with(stub, functionsOf(record), async (point) => {
           if (await this.#isAnyoneInside(stub)) return false;
@@ -176,8 +211,4 @@ export function physicalOf(memory: ProcessMemory, tables: PageTables, address: b
   if (place === undefined)
     throw new DebloatError('The guest’s kernel gave memory that is not there.');
   return place.physical;
-}
-
-function gone(): DebloatError {
-  return new DebloatError('The guest was started anew: the session is gone.');
 }

@@ -45,6 +45,7 @@ export const controlOffset = {
   name_count: 0x0e8,
   socket_name: 0x0f0,
   message_head: 0x400,
+  beats: 0x404,
   message_tail: 0x408,
   messages: 0x410,
 } as const;
@@ -189,6 +190,11 @@ export class StageControl {
   get session(): SessionState {
     const state = this.#load(controlOffset.session);
     return state === 1 ? 'running' : state === 0 ? 'none' : 'over';
+  }
+
+  /** Counts on for as long as a session is there, and the guest runs. */
+  get beats(): number {
+    return this.#load(controlOffset.beats);
   }
 
   /** Writes the next command; its work must be queued after this. Its sequence number. */

@@ -40,6 +40,8 @@ const steps = new Map<number, Step>([
   [30, { doing: 'start the session’s threads', kernelFunction: 'kthread_create_on_node' }],
   [31, { doing: 'hang up', kernelFunction: 'kernel_sock_shutdown' }],
   [32, { doing: 'stop the session’s threads', kernelFunction: 'kthread_stop' }],
+  [33, { doing: 'start the session’s heart', kernelFunction: 'kthread_create_on_node' }],
+  [34, { doing: 'stop the session’s heart', kernelFunction: 'kthread_stop' }],
 ]);
 
 /** The step of a number that the guest wrote; undefined for one that does not exist. */

@@ -3,12 +3,13 @@ import { enterGuest, type Contents } from '../gdb/enter.js';
 import { removeRecord, writeRecord, type GdbRecord } from '../gdb/journal.js';
 import { recoverGdbSessions } from '../gdb/recover.js';
 import { describeDoor } from '../gdb/door.js';
-import type { GdbStage } from '../gdb/stage.js';
+import { GuestGone, type GdbStage } from '../gdb/stage.js';
 import { Command } from '../guest/stage-steps.js';
 import { startTimeOf } from '../../analyzer/workspace/processes.js';
 import { unplugDisk, plugDisk } from '../qmp/hot-plug.js';
 import { withMonitor, type MonitorAddress } from '../qmp/monitor.js';
 import { Refusal } from '../refusal.js';
+import { Pulse } from './pulse.js';
 import type { OpenRequest, OpenSession } from './backend.js';
 import { GuestChannel } from './guest-channel.js';
 import { writeSession } from './stage-session.js';
@@ -67,13 +68,42 @@ export async function openByStub(request: OpenRequest, ways: WaysIn): Promise<Op
   }
   const { stage, times } = entered;
   if (channel === undefined) throw new Error('the session was not prepared');
+  const pulse = new Pulse(
+    () => stage.beats,
+    () => isRunning(monitor),
+  );
   return {
     backend: describeDoor(door),
     ...{ serial, channel },
     times: { ...times, stopped: stage.held, total: performance.now() - begun },
-    isAlive: () => startTimeOf(pid) === machineStarted && stage.hangs,
+    isAlive: () => startTimeOf(pid) === machineStarted && stage.hangs && pulse.beats,
     close: () => close(stage, monitor, name, () => startTimeOf(pid) === machineStarted),
   };
+}
+
+async function takeOut(stage: GdbStage): Promise<void> {
+  stage.refresh();
+  if (!stage.hangs) return;
+  try {
+    if (stage.control.session !== 'none') await stage.command(Command.endSession);
+    await stage.takeOut();
+  } catch (error) {
+    if (!(error instanceof GuestGone)) throw error;
+  }
+}
+
+/** Whether the machine's processors may run; true where nobody says otherwise. */
+async function isRunning(monitor: MonitorAddress): Promise<boolean> {
+  try {
+    return (await statusOf(monitor)) === 'running';
+  } catch {
+    return true;
+  }
+}
+
+async function statusOf(monitor: MonitorAddress): Promise<string> {
+  const answer = await withMonitor(monitor, (qmp) => qmp.execute('query-status'));
+  return (answer as { status: string }).status;
 }
 
 async function close(
@@ -84,12 +114,8 @@ async function close(
 ): Promise<number> {
   const { record } = stage;
   try {
-    if (isThere()) {
-      stage.refresh();
-      if (stage.hangs && stage.control.session !== 'none') await stage.command(Command.endSession);
-      await stage.takeOut();
-      await unplugDisk(monitor, name);
-    }
+    if (isThere()) await takeOut(stage);
+    if (isThere()) await unplugDisk(monitor, name);
   } catch (error) {
     if (isThere()) throw error;
   } finally {
@@ -104,9 +130,7 @@ async function workingMonitor(monitors: readonly MonitorAddress[]): Promise<Moni
   const reasons: string[] = [];
   for (const monitor of monitors) {
     try {
-      const { status } = (await withMonitor(monitor, (qmp) => qmp.execute('query-status'))) as {
-        status: string;
-      };
+      const status = await statusOf(monitor);
       if (status === 'running') return monitor;
       throw new Refusal('paused', `the virtual machine is not running: ${status}`);
     } catch (error) {

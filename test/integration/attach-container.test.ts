@@ -329,6 +329,35 @@ describe('debloat attach docker://', () => {
     }
   });
 
+  it('is among the sessions while it lasts, and ends by detach', async () => {
+    const before = facts(web);
+    const session = startCli([
+      ...['attach', '--session', 'listed', '--overlay', overlay, `docker://${web}`, '--'],
+      ...['bash', '-c', 'echo ready; exec sleep 4321'],
+    ]);
+    let said = '';
+    session.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()));
+    await soon(() => {
+      expect(said).toContain('ready');
+    });
+    const listed = JSON.parse(
+      (await runCliWell(['sessions', '--format', 'json'])).stdout,
+    ) as object[];
+    expect(listed).toContainEqual({
+      ...{ session: 'listed', target: `docker://${web}`, way: 'namespaces', state: 'attached' },
+      image: expect.stringMatching(/^sha256:/) as string,
+      servedBy: session.pid,
+    });
+    const twin = await runCli([
+      ...['attach', '--session', 'listed', '--overlay', overlay, `docker://${web}`, '--', 'true'],
+    ]);
+    expect(twin.stderr).toContain('A session "listed" exists already');
+    expect((await runCliWell(['detach', 'listed'])).stdout).toBe('listed\n');
+    expect((await session).exitCode).toBe(143);
+    expect((await runCliWell(['sessions'])).stdout).not.toContain('listed');
+    expect(facts(web)).toEqual(before);
+  });
+
   it('is listed among the targets', async () => {
     const { stdout } = await runCliWell(['targets', '--format', 'json']);
     const found = (JSON.parse(stdout) as { target: string }[]).find(

@@ -1,11 +1,13 @@
 import { execa } from 'execa';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { runCli, runCliWell } from '../support/cli.js';
 import { makeOverlayImage } from '../support/overlay-image.js';
 import { startTcgGuest, type TcgGuest } from '../vm/tcg-guest.js';
 
@@ -104,15 +106,61 @@ describe.each(machines)('sessions in $suite on $machine', (options) => {
     expect(both.map(({ stdout }) => text(stdout))).toEqual(['one\noneone\n', 'two\ntwotwo\n']);
   });
 
+  /** A session in which `cat` runs; resolves when it answers. */
+  const open = async (name: string) => {
+    const command = ['attach', `${guest.pid}`, '--overlay', overlay, '--qmp', qmp];
+    const session = execa(process.execPath, [main, ...command, '--session', name, '--', 'cat'], {
+      ...{ stdin: 'pipe', reject: false },
+    });
+    session.stdin.write('there\n');
+    await Promise.race([session, once(session.stdout, 'data')]);
+    return { session }; // a promise by itself would be waited for
+  };
+
+  it('are listed while they last, and end by detach', async () => {
+    const before = await settledState();
+    const { session } = await open('listed');
+    const { stdout } = await runCliWell(['sessions', '--format', 'json']);
+    expect(JSON.parse(stdout)).toContainEqual({
+      ...{ session: 'listed', target: `qemu://${guest.pid}`, image: overlay, way: 'gdb stub' },
+      ...{ state: 'attached', servedBy: session.pid },
+    });
+    await runCliWell(['detach', 'listed']);
+    expect((await session).exitCode).toBe(143);
+    expect((await runCliWell(['sessions'])).stdout).not.toContain('listed');
+    expect(await settledState()).toBe(before);
+  });
+
+  it('are taken out by doctor when their process was killed', async () => {
+    const before = await settledState();
+    const { session } = await open('killed');
+    session.kill('SIGKILL');
+    await session;
+    const told = await runCli(['doctor']);
+    expect(told.stdout).toContain(`session killed in qemu://${guest.pid}`);
+    await runCli(['doctor', '--fix']);
+    expect((await runCliWell(['sessions'])).stdout).not.toContain('killed');
+    expect(await settledState()).toBe(before);
+  });
+
+  it('leave nothing when they are interrupted while they are opened', async () => {
+    const before = await settledState();
+    for (const delay of [150, 400, 700, 1000, 1400]) {
+      const command = ['attach', `${guest.pid}`, '--overlay', overlay, '--qmp', qmp];
+      const session = execa(process.execPath, [main, ...command, '--', 'sleep', '60'], {
+        ...{ stdin: 'ignore', reject: false },
+      });
+      await sleep(delay);
+      session.kill('SIGINT');
+      expect((await session).exitCode, `after ${delay} ms`).toBe(130);
+    }
+    expect((await runCliWell(['sessions'])).stdout).not.toContain(`qemu://${guest.pid}`);
+    expect(await settledState()).toBe(before);
+  });
+
   it('are cleaned up by the next one when their process was killed', async () => {
     const before = await settledState();
-    const killed = execa(
-      process.execPath,
-      [main, 'attach', `${guest.pid}`, '--overlay', overlay, '--qmp', qmp, '--', 'cat'],
-      { stdin: 'pipe', reject: false },
-    );
-    killed.stdin.write('there\n');
-    await new Promise((resolve) => killed.stdout.once('data', resolve));
+    const { session: killed } = await open('gone');
     killed.kill('SIGKILL');
     await killed;
     const next = await attach(['--', 'cat', '/opt/hello']);

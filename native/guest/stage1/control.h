@@ -52,6 +52,8 @@ enum step {
 	STEP_PUMP_THREAD = 30,
 	STEP_SHUTDOWN = 31,
 	STEP_PUMP_STOP = 32,
+	STEP_HEART_THREAD = 33,
+	STEP_HEART_STOP = 34,
 };
 
 #define GSI_POLL 0xffffffffu /* no interrupt line: stage 1 watches `tick` */
@@ -106,7 +108,7 @@ struct control {
 	u8 pad1[0x400 - 0x110];
 	/* Sentences of stage 1 for the host: lines "function: value\n". */
 	volatile u32 message_head; /* 0x400 bytes ever written */
-	u32 pad2;
+	volatile u32 beats;	   /* 0x404 counts on for as long as a session is there */
 	volatile u32 message_tail; /* 0x408 bytes ever read: the host's */
 	u32 pad3;
 	char messages[MESSAGE_BYTES]; /* 0x410 */

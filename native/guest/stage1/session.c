@@ -8,6 +8,7 @@ static void close_channel(void)
 	at(STEP_SHUTDOWN);
 	kernel_sock_shutdown(channel.server, SHUT_RDWR);
 	pumps_stop();
+	heart_stop();
 	filp_close(channel.server_file, NULL);
 	channel.server_file = NULL;
 	if (flush_delayed_fput)
@@ -29,6 +30,8 @@ int session_start(void)
 	if (!result) {
 		stage1_control.session = 1;
 		result = pumps_start(&channel);
+		if (!result)
+			result = heart_start();
 	}
 	if (result) {
 		u32 where = stage1_control.step;

@@ -55,6 +55,8 @@ int program_run(struct file *stream);
 /* pump.c: two threads between the channel's server end and the host's rings. */
 int pumps_start(struct channel *channel);
 void pumps_stop(void);
+int heart_start(void);
+void heart_stop(void);
 
 /* session.c */
 int session_start(void);
