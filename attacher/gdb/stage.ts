@@ -55,13 +55,13 @@ export function isHung(memory: ProcessMemory, { block, hung }: PlacedRecord): bo
 export async function isMapped(
   stub: GdbStub,
   memory: ProcessMemory,
-  { block, hung }: PlacedRecord,
+  { block, hung, control }: PlacedRecord,
 ): Promise<boolean> {
+  const address = hex(hung.virtualAddress) + BigInt(control);
   const registers = pagingRegisters(await stub.registers());
   try {
     for (const tables of PageTables.candidates(memory, registers)) {
-      const place = tables.translate(hex(hung.virtualAddress));
-      if (place?.physical === block.physical) return true;
+      if (tables.translate(address)?.physical === block.physical + control) return true;
     }
   } catch (error) {
     if (!(error instanceof Refusal)) throw error; // it is starting, in another mode
