@@ -6,6 +6,7 @@ import { describeDoor } from '../gdb/door.js';
 import { GuestGone, type GdbStage } from '../gdb/stage.js';
 import { Command } from '../guest/stage-steps.js';
 import { startTimeOf } from '../../analyzer/workspace/processes.js';
+import { exclusively } from '../hijack/index.js';
 import { unplugDisk, plugDisk } from '../qmp/hot-plug.js';
 import { withMonitor, type MonitorAddress } from '../qmp/monitor.js';
 import { Refusal } from '../refusal.js';
@@ -32,7 +33,7 @@ export async function openByStub(request: OpenRequest, ways: WaysIn): Promise<Op
   const machineStarted = startTimeOf(pid);
   if (machineStarted === undefined) throw new Refusal('not-found', `there is no process ${pid}`);
   await recoverGdbSessions(pid, log);
-  const monitor = await workingMonitor(ways.monitors);
+  const monitor = await workingMonitor(pid, ways.monitors);
   const name = `debloat-${id}`;
   const serial = name.slice(0, 20);
   const disk = { monitor, device: name, node: name };
@@ -126,11 +127,15 @@ async function close(
 }
 
 /** The first that answers. Throws DebloatError with the reasons of all. */
-async function workingMonitor(monitors: readonly MonitorAddress[]): Promise<MonitorAddress> {
+async function workingMonitor(
+  pid: number,
+  monitors: readonly MonitorAddress[],
+): Promise<MonitorAddress> {
   const reasons: string[] = [];
   for (const monitor of monitors) {
     try {
-      const status = await statusOf(monitor);
+      // Not while another session of ours holds it for a moment.
+      const status = await exclusively(pid, () => statusOf(monitor));
       if (status === 'running') return monitor;
       throw new Refusal('paused', `the virtual machine is not running: ${status}`);
     } catch (error) {

@@ -2,6 +2,7 @@
 #include "stage2.h"
 
 #define WAIT_MS 15000 /* for a disk that the kernel is still adding */
+#define SETTLE_MS 1000
 #define LOOK_MS 20
 
 /* The first line of a small file, without its end. */
@@ -73,18 +74,32 @@ static u64 device_number(const char *text)
 	return (part[1] & 0xff) | part[0] << 8 | (part[1] & ~0xfful) << 12;
 }
 
-int mount_number(u64 number, const char *target)
+/* The error that says most: of a file system that the kernel has not, none does. */
+static int mount_device(const char *target)
 {
 	static const char *const types[] = { "squashfs", "erofs", "ext4", NULL };
-	int result = call(mknodat, AT_FDCWD, "disk", 0060600, number), index;
+	int result = -ENODEV, index;
+
+	for (index = 0; types[index]; index++) {
+		int error = mount_at("disk", target, types[index], MS_RDONLY | MS_NODEV, NULL);
+
+		if (!error)
+			return 0;
+		if (result == -ENODEV)
+			result = error;
+	}
+	return result;
+}
+
+int mount_number(u64 number, const char *target)
+{
+	int result = call(mknodat, AT_FDCWD, "disk", 0060600, number), waited;
 
 	if (result)
 		return failed("make a device node", result);
-	for (index = 0; types[index]; index++) {
-		result = mount_at("disk", target, types[index], MS_RDONLY | MS_NODEV, NULL);
-		if (!result)
-			break;
-	}
+	/* A disk is in sysfs a moment before it can be opened. */
+	for (waited = 0; (result = mount_device(target)) && waited < SETTLE_MS; waited += LOOK_MS)
+		pause_ms(LOOK_MS);
 	call(unlinkat, AT_FDCWD, "disk", 0);
 	return result ? failed("mount the overlay's disk", result) : 0;
 }
