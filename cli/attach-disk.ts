@@ -7,7 +7,10 @@ import {
   preparePlan,
   type AttachedDisk,
 } from '../attacher/hijack/index.js';
-import { openVirtualMachine } from '../attacher/hypervisor/index.js';
+import type { Attachment } from '../attacher/hijack/attachment.js';
+import { openVirtualMachine, type VirtualMachine } from '../attacher/hypervisor/index.js';
+import { modulesFor, windowDrivers } from '../attacher/modules/index.js';
+import { loadByStage2, readStage2 } from '../attacher/session/kvm-stage2.js';
 import { openDisk, type DiskOptions } from '../attacher/virtio/disk/open-disk.js';
 import { abortOnSignals } from './interrupt.js';
 import type { CommonOptions } from './options.js';
@@ -18,6 +21,7 @@ export interface DiskArguments extends CommonOptions {
   serial?: string;
   session?: string;
   loadDrivers?: boolean;
+  modules?: string;
   dryRun?: boolean;
 }
 
@@ -35,8 +39,8 @@ export async function attachDiskOnly(
   using machine = openVirtualMachine(pid);
   const begun = performance.now();
   if (options.dryRun) {
-    const plan = preparePlan(machine, { cacheDirectory: defaultCacheDirectory() });
-    const lines = describePlan(plan, machine);
+    const { plan, files } = planFor(machine, options.modules);
+    const lines = describePlan(plan, machine, files);
     const text = lines.map((line, n) => `${n + 1}. ${line}\n`).join('');
     process.stdout.write(options.format === 'json' ? `${JSON.stringify(lines)}\n` : text);
     return;
@@ -45,12 +49,12 @@ export async function attachDiskOnly(
   const serial = options.serial ?? basename(image).slice(0, 20);
   let prepared = 0;
   const attached = await exclusively(machine.pid, async () => {
-    const plan = preparePlan(machine, { cacheDirectory: defaultCacheDirectory() });
+    const { plan, first } = planFor(machine, options.modules);
     prepared = performance.now() - begun;
     signal.throwIfAborted();
     return attachDisk(machine, plan, {
       ...{ disk, serial, log: tell, loadDrivers: options.loadDrivers ?? false },
-      id: options.session,
+      ...{ id: options.session, modules: options.modules, first },
     });
   });
   const times = { prepare: prepared, ...attached.times, total: performance.now() - begun };
@@ -58,6 +62,17 @@ export async function attachDiskOnly(
   tell(`serving ${image}; Ctrl-C or \`debloat detach ${attached.id}\` takes it away`);
   await untilToldTo(signal, attached);
   await end(attached, machine.pid, tell);
+}
+
+/** The plan, and how the guest gets those of its drivers that are in the directory `modules`. */
+function planFor(machine: VirtualMachine, modules: string | undefined) {
+  const cacheDirectory = defaultCacheDirectory();
+  if (modules === undefined) return { plan: preparePlan(machine, { cacheDirectory }), files: [] };
+  const stage2 = readStage2();
+  const plan = preparePlan(machine, { cacheDirectory, session: stage2.pages });
+  const files = modulesFor(modules, plan.kernel, windowDrivers);
+  const first = (attachment: Attachment) => loadByStage2(attachment, plan, stage2, files);
+  return { plan, files, first };
 }
 
 /** Resolves when we are told to end, or the hypervisor has. */

@@ -9,6 +9,7 @@ export interface VmSessionArguments extends SessionArguments {
   gdb?: string;
   qmp?: string;
   container?: number;
+  modules?: string;
 }
 
 /** `debloat attach VM -- COMMAND` and `--exec`: the command's exit code is ours. */
@@ -25,7 +26,7 @@ export async function attachToVm(
   const end = await vmSession({
     ...{ pid, signal, record, command, environment, user, log: tell },
     ...{ overlay: options.overlay, gdb: options.gdb, qmp: options.qmp, id: options.session },
-    ...{ directory: options.cwd, container: options.container },
+    ...{ directory: options.cwd, container: options.container, modules: options.modules },
     makeEnd: () => session.makeEnd(signal),
     cacheDirectory: defaultCacheDirectory(),
   });

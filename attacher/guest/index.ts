@@ -82,3 +82,15 @@ function result(kernel: CachedKernel, pageTables: PageTables, cached: boolean): 
 export function absentSymbols(kernel: GuestKernel, names: Iterable<string>): string[] {
   return [...names].filter((name) => !kernel.symbols.has(name));
 }
+
+/** Whether the kernel's text or data has `text`, a whole string of C. */
+export function kernelHasText({ pageTables }: GuestKernel, text: string): boolean {
+  const map = KernelMap.of(pageTables);
+  if (map === undefined) return false;
+  const { bytes } = readKernelImage(map);
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).includes(
+    `${text}\0`,
+    0,
+    'latin1',
+  );
+}

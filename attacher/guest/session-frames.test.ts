@@ -9,7 +9,7 @@ import {
   frameMost,
   inputEndFrame,
   inputFrames,
-  moduleFrames,
+  loadFrames,
   resizeFrame,
   settingsFrames,
   signalFrame,
@@ -91,7 +91,12 @@ describe('frames to stage 2', () => {
       [FrameType.input, 7_232],
     ]);
     expect(Buffer.concat(frames.map(([, piece]) => piece)).equals(bytes)).toBe(true);
-    expect(cut(moduleFrames(bytes))).toHaveLength(4);
+    const module = cut(loadFrames([{ name: 'virtio_blk', bytes }]));
+    expect(module.map(([type]) => type)).toEqual([
+      ...[FrameType.module, FrameType.module, FrameType.module],
+      ...[FrameType.load, FrameType.run],
+    ]);
+    expect(module[3]?.[1].toString()).toBe('virtio_blk');
     expect(cut(inputEndFrame())).toEqual([[FrameType.inputEnd, Buffer.alloc(0)]]);
   });
 });

@@ -21,6 +21,7 @@ export const FrameType = {
   terminal: 0x17,
   module: 0x18,
   file: 0x19,
+  load: 0x1a,
   run: 0x1f,
   output: 0x21,
   errors: 0x22,
@@ -52,6 +53,8 @@ export interface SessionSettings {
   readonly container?: number;
   /** The command gets a terminal of this size; else pipes. */
   readonly terminal?: TerminalSize;
+  /** Loaded into the kernel first, in this order. */
+  readonly modules?: readonly ModuleFile[];
 }
 
 function frame(type: number, payload: Uint8Array = new Uint8Array()): Uint8Array {
@@ -95,6 +98,7 @@ export function settingsFrames(settings: SessionSettings): Uint8Array {
   if (settings.command.length === 0) throw new RangeError('a session needs a command');
   const { user, overlay } = settings;
   const frames = [
+    ...(settings.modules ?? []).flatMap(moduleFrames),
     ...settings.command.map((word) => textFrame(FrameType.argument, word)),
     ...(settings.environment ?? []).map((word) => textFrame(FrameType.environment, word)),
     overlayFrame(overlay),
@@ -115,14 +119,23 @@ export function settingsFrames(settings: SessionSettings): Uint8Array {
   return Buffer.concat(frames);
 }
 
-/** Has stage 2 load a kernel module (the bytes of an uncompressed .ko) instead of a command. */
-export function moduleFrames(module: Uint8Array): Uint8Array {
+/** A kernel module as the kernel takes it: the bytes of an uncompressed .ko. */
+export interface ModuleFile {
+  readonly name: string;
+  readonly bytes: Uint8Array;
+}
+
+function moduleFrames({ name, bytes }: ModuleFile): Uint8Array[] {
   const frames: Uint8Array[] = [];
-  for (let at = 0; at < module.length; at += frameMost) {
-    frames.push(frame(FrameType.module, module.subarray(at, at + frameMost)));
+  for (let at = 0; at < bytes.length; at += frameMost) {
+    frames.push(frame(FrameType.module, bytes.subarray(at, at + frameMost)));
   }
-  frames.push(frame(FrameType.run));
-  return Buffer.concat(frames);
+  return [...frames, textFrame(FrameType.load, name)];
+}
+
+/** Has stage 2 load kernel modules, in this order, and end. */
+export function loadFrames(modules: readonly ModuleFile[]): Uint8Array {
+  return Buffer.concat([...modules.flatMap(moduleFrames), frame(FrameType.run)]);
 }
 
 /** Input for the command, in as many frames as it takes. */

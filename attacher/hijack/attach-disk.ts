@@ -27,6 +27,10 @@ export interface AttachDiskOptions {
   id?: string | undefined;
   /** Have the guest's modprobe load the drivers that are missing. */
   loadDrivers: boolean;
+  /** Where modules for the guest were looked for, for people. */
+  modules?: string | undefined;
+  /** What the guest shall do before it gets the disk. */
+  first?: ((attachment: Attachment) => Promise<void>) | undefined;
   log: (line: string) => void;
   /** Told of each step before it is taken. */
   onStep?: (step: string) => void;
@@ -168,11 +172,12 @@ async function start(
   try {
     server = await serve(machine, attachment, options.disk, options, false);
     attachment.hangIn();
-    attachment.note('adding');
     const begun = performance.now();
+    await options.first?.(attachment);
+    attachment.note('adding');
     await attachment.command(Command.addDisk);
     attachment.note('there');
-    await waitForDriver(attachment, layout.windowHead, options.loadDrivers);
+    await waitForDriver(attachment, layout.windowHead, options);
     if (polling) options.log('no interrupt line could be had: the guest polls');
     return new AttachedDisk(attachment, server, {
       stopped: target.stopped,
@@ -224,6 +229,7 @@ async function giveUp(attachment: Attachment, server: MmioServer | undefined): P
       options.log('the guest is still busy with what it was asked to do: the session stays');
       return;
     }
+    if (attachment.control.session !== 'none') await attachment.command(Command.endSession);
     if (isInGuest(attachment)) {
       attachment.note('removing');
       await attachment.command(Command.removeDisk);

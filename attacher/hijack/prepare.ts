@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { DebloatError } from '../../analyzer/errors.js';
 import { gatePath, guestStagePath } from '../../native/guest-stage.js';
 import { findKernel, type GuestKernel } from '../guest/index.js';
+import type { ModuleFile } from '../guest/session-frames.js';
 import { link, type LinkedImage } from '../guest/linker/link.js';
 import type { SessionPages } from '../guest/session-pages.js';
 import type { VirtualMachine } from '../hypervisor/index.js';
@@ -69,8 +70,12 @@ export function readGate(): Uint8Array | undefined {
   return link(readFileSync(path), BigInt(pageSize), new Map()).image.subarray(0, pageSize);
 }
 
-/** The plan for people (`--dry-run`): what would be done, in order. */
-export function describePlan(plan: AttachPlan, machine: VirtualMachine): string[] {
+/** The plan for people, with the modules that the guest gets first (`--dry-run`): what would be done, in order. */
+export function describePlan(
+  plan: AttachPlan,
+  machine: VirtualMachine,
+  modules: readonly ModuleFile[] = [],
+): string[] {
   const { kernel, stage, layout, entry, guestAddresses } = plan;
   const hex = (value: number | bigint) => `0x${value.toString(16)}`;
   return [
@@ -79,6 +84,11 @@ export function describePlan(plan: AttachPlan, machine: VirtualMachine): string[
     `add ${layout.ramPages} pages of guest memory, the first free place of ${guestAddresses.slice(0, 2).map(hex).join(', ')} …, and one read-only page of registers`,
     'have writes to QueueNotify, InterruptACK and Status signal events; find a free interrupt line, else poll',
     `write the guest stage (${stage.image.length} bytes, ${stage.imports.length} kernel functions) and hang it into the kernel's page tables: entry ${hex(entry.address)}, for ${hex(entry.virtualAddress)}`,
+    ...(modules.length === 0
+      ? []
+      : [
+          `have a program in the guest load modules: ${modules.map(({ name }) => name).join(', ')}`,
+        ]),
     'serve the image, then send one processor through the stage, which queues its work and returns',
     'the stage adds a virtio-mmio device; nothing is stopped or traced from then on',
   ];

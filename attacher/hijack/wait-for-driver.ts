@@ -8,13 +8,13 @@ import { driverOf, type Driver } from './driver-progress.js';
 const driverPatience = 10_000;
 
 /**
- * Resolves when the guest's drivers have taken the device up. `load`: have its modprobe load what is
- * missing. Throws DebloatError that names the missing one.
+ * Resolves when the guest's drivers have taken the device up. `loadDrivers`: have its modprobe load
+ * what is missing; `modules`: where such were looked for already. Throws DebloatError that names the missing one.
  */
 export async function waitForDriver(
   attachment: Attachment,
   windowHead: number,
-  load: boolean,
+  { loadDrivers, modules }: { loadDrivers: boolean; modules?: string | undefined },
 ): Promise<void> {
   const look = () => driverOf(attachment.file.bytes.subarray(windowHead));
   const waitUntilReady = async (): Promise<Driver> => {
@@ -28,15 +28,22 @@ export async function waitForDriver(
   };
   let missing = await waitUntilReady();
   if (missing === 'ready') return;
-  if (load) {
+  if (loadDrivers) {
     attachment.control.setDrivers(['virtio_mmio', 'virtio_blk']);
     await attachment.command(Command.loadDrivers);
     missing = await waitUntilReady();
     if (missing === 'ready') return;
   }
+  const tried = [
+    ...(modules === undefined ? [] : [`there is none in ${modules} that does it`]),
+    ...(loadDrivers ? ['its modprobe could not load it'] : []),
+  ];
+  const ways = [
+    `load it in the guest (modprobe ${missing})`,
+    ...(loadDrivers ? [] : ['have debloat ask the guest’s modprobe: --load-drivers']),
+    ...(modules === undefined ? ['have debloat load it: --modules DIR, the guest’s modules'] : []),
+  ];
   throw new DebloatError(`The guest’s kernel has no driver ${missing} at work.`, {
-    hint: load
-      ? `its modprobe could not load it: install the module in the guest`
-      : `load it in the guest (modprobe ${missing}), or have debloat ask the guest’s modprobe: --load-drivers`,
+    hint: [...tried, ways.join(', or ')].join('; '),
   });
 }

@@ -1,3 +1,4 @@
+import type { ModuleFile } from '../guest/session-frames.js';
 import type { GuestChannel } from './guest-channel.js';
 
 /** What is needed to open a session in a virtual machine. */
@@ -7,6 +8,8 @@ export interface OpenRequest {
   /** The overlay's image file, by its absolute path. */
   image: string;
   cacheDirectory: string | undefined;
+  /** A directory of kernel modules for the guest, of which those that are needed are loaded. */
+  modules?: string | undefined;
   log: (line: string) => void;
 }
 
@@ -25,6 +28,8 @@ export interface OpenSession {
   /** Of the overlay's disk. */
   serial: string;
   channel: GuestChannel;
+  /** Still to be loaded, by the settings. */
+  modules: readonly ModuleFile[];
   times: OpenTimes;
   /** Whether guest and hypervisor are still those that were attached to. */
   isAlive: () => boolean;

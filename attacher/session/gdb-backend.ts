@@ -2,9 +2,12 @@ import { DebloatError, messageOf } from '../../analyzer/errors.js';
 import { enterGuest, type Contents } from '../gdb/enter.js';
 import { removeRecord, writeRecord, type GdbRecord } from '../gdb/journal.js';
 import { recoverGdbSessions } from '../gdb/recover.js';
-import { describeDoor } from '../gdb/door.js';
+import { describeDoor, throughDoor, type StubDoor } from '../gdb/door.js';
+import { findGuest } from '../gdb/guest.js';
 import { GuestGone, type GdbStage } from '../gdb/stage.js';
+import type { ModuleFile } from '../guest/session-frames.js';
 import { Command } from '../guest/stage-steps.js';
+import { modulesFor, overlayDrivers, plugDrivers } from '../modules/index.js';
 import { startTimeOf } from '../../analyzer/workspace/processes.js';
 import { exclusively } from '../hijack/index.js';
 import { unplugDisk, plugDisk } from '../qmp/hot-plug.js';
@@ -34,6 +37,7 @@ export async function openByStub(request: OpenRequest, ways: WaysIn): Promise<Op
   if (machineStarted === undefined) throw new Refusal('not-found', `there is no process ${pid}`);
   await recoverGdbSessions(pid, log);
   const monitor = await workingMonitor(pid, ways.monitors);
+  const modules = await modulesOf(request, door);
   const name = `debloat-${id}`;
   const serial = name.slice(0, 20);
   const disk = { monitor, device: name, node: name };
@@ -75,7 +79,7 @@ export async function openByStub(request: OpenRequest, ways: WaysIn): Promise<Op
   );
   return {
     backend: describeDoor(door),
-    ...{ serial, channel },
+    ...{ serial, channel, modules },
     times: { ...times, stopped: stage.held, total: performance.now() - begun },
     isAlive: () => startTimeOf(pid) === machineStarted && stage.hangs && pulse.beats,
     close: () => close(stage, monitor, name, () => startTimeOf(pid) === machineStarted),
@@ -105,6 +109,22 @@ async function isRunning(monitor: MonitorAddress): Promise<boolean> {
 async function statusOf(monitor: MonitorAddress): Promise<string> {
   const answer = await withMonitor(monitor, (qmp) => qmp.execute('query-status'));
   return (answer as { status: string }).status;
+}
+
+/** What the guest shall be given first, by a look at its kernel: before the disk is plugged in. */
+async function modulesOf(
+  { pid, image, cacheDirectory, modules }: OpenRequest,
+  door: StubDoor,
+): Promise<ModuleFile[]> {
+  if (modules === undefined) return [];
+  const { result } = await throughDoor(pid, door, (stub) =>
+    findGuest(pid, stub, { cacheDirectory }),
+  );
+  try {
+    return modulesFor(modules, result.kernel, [...plugDrivers, ...overlayDrivers(image)]);
+  } finally {
+    result.memory.close();
+  }
 }
 
 async function close(

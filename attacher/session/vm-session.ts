@@ -34,6 +34,8 @@ export interface VmSessionOptions extends WaysAsked {
   /** Aborts the opening, and the session until the user's signals go to the command. */
   signal: AbortSignal;
   cacheDirectory: string | undefined;
+  /** A directory of kernel modules for the guest, where it lacks drivers. */
+  modules?: string | undefined;
   /** What the session is called; a new name if none is given. */
   id?: string | undefined;
   log: (line: string) => void;
@@ -63,20 +65,16 @@ export async function vmSession(options: VmSessionOptions): Promise<VmSessionEnd
   await options.record({ overlay: overlay.digest, command });
   signal.throwIfAborted();
   const id = options.id ?? randomBytes(4).toString('hex');
-  const request = { pid, id, image: overlay.path, cacheDirectory: options.cacheDirectory, log };
+  const { cacheDirectory, modules } = options;
+  const request = { pid, id, image: overlay.path, cacheDirectory, modules, log };
   const session = await open(request, options);
   let end: SessionEnd;
   try {
     const channel = polledChannel(session.channel, session.isAlive);
-    end = await converse(
-      channel,
-      settingsFor(options, command, session.serial),
-      options.makeEnd(),
-      {
-        lost: () => lost(session),
-        signal,
-      },
-    );
+    end = await converse(channel, settingsFor(options, command, session), options.makeEnd(), {
+      lost: () => lost(session),
+      signal,
+    });
   } catch (error) {
     await session.close().catch((problem: unknown) => log(messageOf(problem)));
     throw error;
@@ -91,10 +89,10 @@ export async function vmSession(options: VmSessionOptions): Promise<VmSessionEnd
 function settingsFor(
   { environment, directory, user, container }: VmSessionOptions,
   command: readonly string[],
-  serial: string,
+  { serial, modules }: OpenSession,
 ): Omit<SessionSettings, 'terminal'> {
   return {
-    ...{ command, environment: environmentFor(environment), overlay: { serial } },
+    ...{ command, environment: environmentFor(environment), overlay: { serial }, modules },
     ...(directory === undefined ? {} : { directory }),
     ...(user === undefined ? {} : { user }),
     ...(container === undefined ? {} : { container }),

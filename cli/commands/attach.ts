@@ -56,6 +56,9 @@ export function attachCommand(): Command {
     .addOption(
       option('--load-drivers', 'have the guest’s modprobe load virtio_mmio and virtio_blk'),
     )
+    .addOption(
+      option('--modules <dir>', 'load drivers that a VM’s kernel lacks: its /lib/modules/VERSION'),
+    )
     .addOption(option('--dry-run', 'say what would be done, and touch nothing'));
   return addCommonOptions(command).action(attach);
 }
@@ -82,7 +85,7 @@ function refuseMisplaced(target: Target, options: AttachOptions): void {
   const dashed = (name: string) => `--${name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`)}`;
   const ofDisks = given(['cow', 'serial', 'loadDrivers', 'dryRun']);
   if (ofDisks && !options.diskOnly) throw usage(`${dashed(ofDisks)} goes with --disk-only`);
-  const ofMachines = given(['diskOnly', 'gdb', 'qmp', 'container']);
+  const ofMachines = given(['diskOnly', 'gdb', 'qmp', 'container', 'modules']);
   if (ofMachines && target.kind !== 'vm') {
     throw usage(`${dashed(ofMachines)} is for virtual machines`);
   }

@@ -135,7 +135,10 @@ it.each([
   const guest = await startKvmGuest({ suite: 'bookworm', directory, modules });
   try {
     const { pid } = guest;
-    const message = new RegExp(`^error: The guest’s kernel has no driver ${missing} at work`, 'm');
+    const message = new RegExp(
+      `^error: The guest’s kernel has no driver ${missing} at work.*\\n.*--modules DIR`,
+      'm',
+    );
     await expectRefused(pid, message);
     await expectTicking(pid);
     expectNoComplaint(guest.console());

@@ -42,10 +42,8 @@ static int session(void)
 	result = read_settings();
 	if (result)
 		return result;
-	if (settings.module) {
-		result = module_load();
-		return result ? result : send_frame(FRAME_EXIT, &status, 4);
-	}
+	if (!settings.arguments[0]) /* modules were all that was wanted */
+		return send_frame(FRAME_EXIT, &status, 4);
 	result = overlay_prepare();
 	if (!result)
 		result = program_start(&program);

@@ -15,7 +15,7 @@ enum frame {
 	FRAME_RESIZE = 3,    /* rows, columns, x and y pixels, 16 bits each */
 	FRAME_SIGNAL = 4,    /* number, 8 bits: to the program's process group */
 	/* Host to stage 2, before it runs: settings. */
-	FRAME_ARGUMENT = 0x10,	  /* one word of the command; at least one */
+	FRAME_ARGUMENT = 0x10,	  /* one word of the command */
 	FRAME_ENVIRONMENT = 0x11, /* one NAME=VALUE */
 	FRAME_DIRECTORY = 0x12,	  /* where the command starts, else / */
 	FRAME_USER = 0x13,	  /* uid, gid, further gids, 32 bits each */
@@ -23,9 +23,10 @@ enum frame {
 	FRAME_TREE = 0x15,	  /* or a directory in which the overlay is mounted already */
 	FRAME_CONTAINER = 0x16,	  /* process whose namespaces to join, 32 bits */
 	FRAME_TERMINAL = 0x17,	  /* wants a terminal, of this size as in FRAME_RESIZE */
-	FRAME_MODULE = 0x18,	  /* load this kernel module instead: its bytes, in pieces */
+	FRAME_MODULE = 0x18,	  /* bytes of a kernel module, in pieces */
 	FRAME_FILE = 0x19,	  /* or the path of a file that holds the overlay */
-	FRAME_RUN = 0x1f,	  /* that is all */
+	FRAME_LOAD = 0x1a,	  /* load the module whose pieces came: its name */
+	FRAME_RUN = 0x1f,	  /* that is all: run the command; after modules there may be none */
 	/* Stage 2 to host. */
 	FRAME_OUTPUT = 0x21,  /* of the program, or its terminal */
 	FRAME_ERRORS = 0x22,  /* its standard error, where it has no terminal */

@@ -3,8 +3,6 @@
 
 #define WORDS_MOST 4096
 #define STORE_BYTES (1 << 20)
-#define PROT_READ_WRITE 3
-#define MAP_PRIVATE_ANONYMOUS 0x22
 
 static char *arguments[WORDS_MOST + 1], *environment[WORDS_MOST + 1];
 static u32 argument_count, environment_count;
@@ -46,26 +44,6 @@ static int keep_user(const u8 *payload, u32 size)
 	return 0;
 }
 
-/* Grows by remapping: modules have any size. */
-static int keep_module(const u8 *payload, u32 size)
-{
-	static u64 room;
-
-	if (settings.module_size + size > room) {
-		u64 more = room ? 2 * room : 1 << 20;
-		s64 at = room ? call(mremap, settings.module, room, more, 1)
-			      : call(mmap, 0, more, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0);
-
-		if (at < 0 && at > -4096)
-			return (int)at;
-		settings.module = (u8 *)at;
-		room = more;
-	}
-	copy(settings.module + settings.module_size, payload, size);
-	settings.module_size += size;
-	return 0;
-}
-
 static int keep_setting(int type, const u8 *payload, u32 size)
 {
 	switch (type) {
@@ -84,7 +62,7 @@ static int keep_setting(int type, const u8 *payload, u32 size)
 	case FRAME_USER:
 		return keep_user(payload, size);
 	case FRAME_MODULE:
-		return keep_module(payload, size);
+		return module_keep(payload, size);
 	case FRAME_CONTAINER:
 		if (size != 4)
 			return -EPROTO;
@@ -109,11 +87,18 @@ int read_settings(void)
 	while ((type = read_frame(payload, &size)) != FRAME_RUN) {
 		if (!type)
 			return -EIO;
+		if (type == FRAME_LOAD) {
+			result = module_load(payload, size);
+			if (result)
+				return result;
+			settings.modules++;
+			continue;
+		}
 		result = keep_setting(type, payload, size);
 		if (result)
 			return failed("understand the host's settings", result);
 	}
-	if (!argument_count && !settings.module)
+	if (!argument_count && !settings.modules)
 		return failed("understand the host's settings", -EPROTO);
 	return 0;
 }

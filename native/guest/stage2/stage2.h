@@ -44,8 +44,7 @@ struct settings {
 	u32 container;
 	int terminal;
 	u16 size[4];
-	u8 *module;
-	u64 module_size;
+	u32 modules; /* that were loaded */
 };
 extern struct settings settings;
 int read_settings(void);
@@ -86,8 +85,9 @@ int is_submount(const char *path);
 int has_submount_below(const char *path);
 void carry_submounts(void);
 
-/* module.c: hand the kernel the module of the settings. */
-int module_load(void);
+/* module.c: gather the pieces of a kernel module, and hand it to the kernel. */
+int module_keep(const u8 *payload, u32 size);
+int module_load(const u8 *name, u32 size);
 
 /* terminal.c */
 int terminal_open(void);
