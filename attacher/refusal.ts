@@ -7,6 +7,7 @@ export type RefusalReason =
   | 'not-a-vm'
   | 'confidential'
   | 'paused'
+  | 'interrupts'
   | 'registers'
   | 'mode'
   | 'no-linux'

@@ -38,6 +38,7 @@ export function preparePlan(
   machine: VirtualMachine,
   options: { cacheDirectory?: string | undefined; session?: SessionPages | undefined },
 ): AttachPlan {
+  machine.checkInterrupts();
   const { memory } = machine;
   const registers = machine.anyRegisters();
   const kernel = findKernel(memory, registers, options);

@@ -42,6 +42,14 @@ export class VirtualMachine {
     this.#owner = { pid, files, areas: readMemoryMap(pid) };
   }
 
+  /**
+   * Refused where the hypervisor emulates the interrupt controllers itself: it takes its processors out
+   * of KVM whenever they wait, and an interrupt of ours could not be delivered.
+   */
+  checkInterrupts(): void {
+    if (this.interruptController === 'hypervisor') throw noIrqchip();
+  }
+
   get interruptController(): InterruptController {
     return this.kind.interruptController(commandLine(this.pid));
   }
@@ -62,14 +70,14 @@ export class VirtualMachine {
   registers(vcpu: Vcpu): Registers {
     const page = this.page(vcpu);
     return withPrivilege(this.pid, () => {
-      if (vcpu.tid === 0 || isStopped(this.pid, vcpu.tid)) throw whyPaused(this.pid);
+      if (vcpu.tid === 0 || isStopped(this.pid, vcpu.tid)) throw this.#whyNotRunning();
       try {
         const read = page.registers(vcpu.tid, kickSignal(this.kind, this.pid, vcpu.tid));
         this.lastKick = read.kick;
         return read.registers;
       } catch (error) {
         if (!(error instanceof Refusal) || isRunning(this.pid, vcpu)) throw error;
-        throw whyPaused(this.pid);
+        throw this.#whyNotRunning();
       }
     });
   }
@@ -89,7 +97,7 @@ export class VirtualMachine {
       }
     }
     if (first) return first;
-    throw refusal ?? whyPaused(this.pid);
+    throw refusal ?? this.#whyNotRunning();
   }
 
   /** The page that KVM and the hypervisor share about a vCPU. */
@@ -111,6 +119,10 @@ export class VirtualMachine {
 
   [Symbol.dispose](): void {
     this.close();
+  }
+
+  #whyNotRunning(): Refusal {
+    return this.interruptController === 'hypervisor' ? noIrqchip() : whyPaused(this.pid);
   }
 
   #findMemory(): ProcessMemory {
@@ -154,6 +166,14 @@ export function openVirtualMachine(pid: number): VirtualMachine {
     } while (vcpus.some(({ tid }) => tid === 0) && performance.now() < end);
     return new VirtualMachine(pid, files, vmFd, vcpus);
   });
+}
+
+function noIrqchip(): Refusal {
+  return new Refusal(
+    'interrupts',
+    'the virtual machine has no interrupt controller in the host’s kernel (kernel-irqchip=off)',
+    { hint: 'start it with kernel-irqchip=on or split, or give a gdb stub: --gdb' },
+  );
 }
 
 export function isVirtualMachine(target: string): boolean {

@@ -46,6 +46,7 @@ export function inspect(pid: number, options: InspectOptions): Inspection {
   const kernel = attempt(() => findIn(machine, registers ?? machine.anyRegisters(), options));
   attempt(() => checkSymbols(kernel, options.neededSymbols));
   attempt(() => checkSeccomp(machine));
+  attempt(() => machine.checkInterrupts());
   return {
     pid,
     hypervisor: { name: machine.name, version: programVersion(machine) },

@@ -147,6 +147,23 @@ it.each([
   }
 });
 
+it('where the interrupt controller is the hypervisor’s own, an attach is refused by that reason', async () => {
+  const guest = await startKvmGuest({ suite: 'bookworm', directory, irqchip: 'off' });
+  try {
+    await expectRefused(
+      guest.pid,
+      /^error: the virtual machine has no interrupt controller in the host’s kernel \(kernel-irqchip=off\)$/m,
+    );
+    const { code, stdout } = await runCli(['inspect', `${guest.pid}`]);
+    expect(code).toBe(1);
+    expect(stdout).toMatch(/kernel-irqchip=off/);
+    expect(stdout).not.toMatch(/paused/);
+    expect(await guest.qmp('query-status')).toMatchObject({ status: 'running' });
+  } finally {
+    await guest.stop();
+  }
+});
+
 it('an attach ends when the hypervisor does', async () => {
   const guest = await startKvmGuest({ suite: 'bookworm', directory });
   try {
