@@ -1,4 +1,6 @@
 import { basename } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { DebloatError } from '../analyzer/errors.js';
 import { defaultCacheDirectory } from '../attacher/guest/index.js';
 import {
   attachDisk,
@@ -75,15 +77,17 @@ function planFor(machine: VirtualMachine, modules: string | undefined) {
   return { plan, files, first };
 }
 
-/** Resolves when we are told to end, or the hypervisor has. */
+/** How often the guest is looked at, whether it is still the one that was attached to, in milliseconds. */
+const healthInterval = 500;
+
+/** Resolves when we are told to end, the hypervisor has ended, or its guest was started anew. */
 async function untilToldTo(signal: AbortSignal, attached: AttachedDisk): Promise<void> {
-  if (signal.aborted) return;
-  await Promise.race([
-    attached.ended,
-    new Promise((resolve) => {
-      signal.addEventListener('abort', resolve, { once: true });
-    }),
-  ]);
+  const over = new AbortController();
+  const stopped = AbortSignal.any([signal, over.signal]);
+  void attached.ended.finally(() => over.abort());
+  while (!stopped.aborted && attached.attachment.hangs) {
+    await sleep(healthInterval, undefined, { signal: stopped }).catch(() => undefined);
+  }
 }
 
 async function end(
@@ -96,12 +100,17 @@ async function end(
     tell(`the virtual machine ${pid} has ended`);
     return;
   }
+  const { hangs } = attached.attachment;
   const { statistics } = await exclusively(pid, () => attached.detach());
   const { reads, writes, failures } = statistics;
   tell(
     `detached: ${reads} reads, ${writes} writes, ${failures} failed; ` +
       `stopped for ${attached.attachment.target.stopped.toFixed(1)} ms`,
   );
+  if (hangs) return;
+  throw new DebloatError('The guest was started anew: its disk is gone.', {
+    hint: 'nothing of the session is left; attach again when the guest is up',
+  });
 }
 
 function diskOptions(image: string, { cow }: DiskArguments): DiskOptions {

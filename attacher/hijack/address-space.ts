@@ -44,6 +44,17 @@ export function sharesTable(
   return table !== undefined && table === address - (address % 4096);
 }
 
+/** The same, also where the processor is in user mode and the kernel keeps other tables for that. */
+export function knowsTable(
+  memory: PhysicalMemory,
+  registers: PagingRegisters,
+  address: number,
+): boolean {
+  const start = address - (address % 4096);
+  const all = [...PageTables.candidates(memory, registers)];
+  return all.some((tables) => tables.tableOf(sharedHalf, 3) === start);
+}
+
 /** Set the entry, or clear it. False if it is no longer in guest memory. */
 export function writeEntry(memory: PhysicalMemory, address: number, value: bigint): boolean {
   const bytes = new Uint8Array(8);

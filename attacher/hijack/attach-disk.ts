@@ -8,7 +8,7 @@ import type { DiskOptions } from '../virtio/disk/open-disk.js';
 import { MmioServer } from '../virtio/mmio/mmio-server.js';
 import type { MmioDisk, MmioReport } from '../virtio/mmio/worker-protocol.js';
 import { windowAddress, windowSize, writePageTables } from './arena.js';
-import { Attachment, closeArena, takeArenaOut } from './attachment.js';
+import { Attachment } from './attachment.js';
 import { rehearse } from './inject/rehearse.js';
 import { freeLines } from './interrupt-line.js';
 import type { AttachPlan } from './prepare.js';
@@ -17,6 +17,7 @@ import { createArena, createEvents, plugIn, type Resources } from './resources.j
 import { waitForDriver } from './wait-for-driver.js';
 import { guestRegions } from './guest-regions.js';
 import { sessionsIn } from './sessions.js';
+import { closeArena, takeArenaOut } from './take-out.js';
 import { HijackTarget } from './target.js';
 
 export interface AttachDiskOptions {
@@ -61,7 +62,7 @@ export class AttachedDisk {
     if (attachment.record.guest !== 'removed') {
       attachment.note('removing');
       try {
-        await attachment.command(Command.removeDisk);
+        await attachment.commandIfThere(Command.removeDisk);
       } catch (error) {
         // The session stays in the VM for `recoverSession`; nobody serves it, and our process can end.
         server.stop();
@@ -225,14 +226,16 @@ async function giveUp(attachment: Attachment, server: MmioServer | undefined): P
   const { record, options } = attachment;
   const { idle } = attachment.control;
   try {
-    if (!idle) {
+    if (attachment.hangs && !idle) {
       options.log('the guest is still busy with what it was asked to do: the session stays');
       return;
     }
-    if (attachment.control.session !== 'none') await attachment.command(Command.endSession);
-    if (isInGuest(attachment)) {
+    if (attachment.control.session !== 'none') {
+      await attachment.commandIfThere(Command.endSession);
+    }
+    if (attachment.isInGuest) {
       attachment.note('removing');
-      await attachment.command(Command.removeDisk);
+      await attachment.commandIfThere(Command.removeDisk);
       attachment.note('removed');
     }
     server?.stop();
@@ -241,15 +244,4 @@ async function giveUp(attachment: Attachment, server: MmioServer | undefined): P
   } catch (error) {
     options.log(`session ${record.id} could not be undone: ${messageOf(error)}`);
   }
-}
-
-/** Whether the guest has the device, by the last command that it ended, else by what was noted. */
-export function isInGuest({ record, control }: Attachment): boolean {
-  const { guest } = record;
-  const { last } = control;
-  // A removal that was noted and abandoned never began.
-  if (last === undefined) return guest === 'there' || guest === 'removing';
-  if (guest === 'untouched') return false;
-  const done = last.outcome.result === 0;
-  return last.command === Command.removeDisk ? !done : done || guest !== 'adding';
 }

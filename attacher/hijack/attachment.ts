@@ -2,17 +2,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { DebloatError } from '../../analyzer/errors.js';
 import { closeDescriptor } from '../../native/linux/event.js';
 import { controlSize, stageError, StageControl } from '../guest/stage-control.js';
-import type { Command } from '../guest/stage-steps.js';
-import { readEntry, writeEntry } from './address-space.js';
+import { Command } from '../guest/stage-steps.js';
+import { writeEntry } from './address-space.js';
 import { layoutOfPages, pageSize, rootEntry, type ArenaLayout } from './arena.js';
 import type { ArenaFile } from './arena-file.js';
-import { enterStage, isAnyoneInside } from './enter-stage.js';
-import { arenaFiles, mappedAt, markedEvents, eventMark } from './hypervisor-files.js';
+import { enterStage, GuestStartedAnew, isAnyoneInside } from './enter-stage.js';
 import type { AttachRecord } from './journal.js';
 import type { EventName } from './resources.js';
-import { withdraw } from './withdraw.js';
-import { closeIn, unmapIn } from './system-calls.js';
-import type { StoppedThread } from './inject/stopped-thread.js';
+import { isOurs, placeOf, silent, takeArenaOut } from './take-out.js';
 import type { HijackTarget } from './target.js';
 
 /** How long the guest may take to begin and to end what it was sent to do, in milliseconds. */
@@ -91,6 +88,23 @@ export class Attachment {
     await this.#outcome(sequence);
   }
 
+  /**
+   * `command`, unless the guest was started anew: false then, for nothing of ours is in it. Throws as
+   * `command` does.
+   */
+  async commandIfThere(command: Command): Promise<boolean> {
+    const isThere = () => this.hangs;
+    if (!isThere()) return false;
+    try {
+      await this.command(command);
+      return true;
+    } catch (error) {
+      // Reset does not clear memory: what hung in the old kernel's tables may still be seen there.
+      if (error instanceof GuestStartedAnew || !isThere()) return false;
+      throw error;
+    }
+  }
+
   /** Wait for the command that was begun last, by whomever. False if no processor was sent to carry it out. */
   async settle(): Promise<boolean> {
     const sequence = this.#control.sequence;
@@ -114,10 +128,22 @@ export class Attachment {
     return entryAddress !== undefined && isOurs(this.target, this.record, entryAddress);
   }
 
+  /** Whether the guest has the device, by the last command that it ended, else by what was noted. */
+  get isInGuest(): boolean {
+    const { guest } = this.record;
+    const { last } = this.#control;
+    if (guest === 'untouched' || guest === 'removed') return false;
+    if (last?.command === Command.addDisk) return last.outcome.result === 0;
+    if (last?.command === Command.removeDisk) return last.outcome.result !== 0;
+    // What was noted but abandoned never began.
+    return guest !== 'adding';
+  }
+
   async #outcome(sequence: number): Promise<void> {
     const messages: string[] = [];
     const begun = performance.now();
     for (;;) {
+      if (!this.hangs) throw new GuestStartedAnew();
       const outcome = this.#control.outcome(sequence);
       for (const line of this.#control.messages()) {
         messages.push(line);
@@ -154,97 +180,4 @@ export class Attachment {
     const end = virtualAddress + BigInt(this.record.ramPages * pageSize);
     return isAnyoneInside(this.target, virtualAddress, end);
   }
-}
-
-/** Whether the page-table entry at `address` maps this record's arena, whatever else is set in it. */
-function isOurs(target: HijackTarget, record: AttachRecord, address: number): boolean {
-  const entry = readEntry(target.memory, address);
-  const addressBits = 0x000f_ffff_ffff_f000n;
-  return entry !== undefined && (entry & addressBits) === BigInt(record.guestAddress);
-}
-
-function placeOf({ guestAddress, virtualAddress }: AttachRecord) {
-  return { guestAddress, virtualAddress: BigInt(`0x${virtualAddress}`) };
-}
-
-/** The way out of `Attachment.takeOut`, for one that was broken off before there was one, too. */
-export async function takeArenaOut(
-  target: HijackTarget,
-  { file, record }: { file: ArenaFile; record: AttachRecord },
-  onStep: (step: string) => void,
-): Promise<void> {
-  const place = placeOf(record);
-  if (record.entryAddress !== undefined) {
-    const end = place.virtualAddress + BigInt(record.ramPages * pageSize);
-    if (await isAnyoneInside(target, place.virtualAddress, end)) {
-      await sleep(50);
-      if (await isAnyoneInside(target, place.virtualAddress, end)) throw silent('did not end');
-    }
-    onStep('clear the page-table entry');
-    // The guest may have been started anew meanwhile.
-    if (isOurs(target, record, record.entryAddress)) {
-      writeEntry(target.memory, record.entryAddress, 0n);
-    }
-  }
-  const named = findByName(target.pid, record.id);
-  await target.whileStopped((thread) => withdraw(target, thread, { file, record }, onStep));
-  // The gate is in what goes now.
-  target.gate = undefined;
-  await target.whileStopped((thread) => {
-    closeNamed(thread, named, file.bytes.length, onStep);
-  });
-}
-
-/** What is known by name alone: events that carry the mark, the mapping, the file. */
-interface Named {
-  events: number[];
-  /** 0: not mapped. */
-  address: number;
-  files: number[];
-}
-
-/** Looked for while nothing is stopped. */
-function findByName(pid: number, id: string): Named {
-  return {
-    events: markedEvents(pid, eventMark(id)),
-    address: mappedAt(pid, id),
-    files: arenaFiles(pid).flatMap((each) => (each.id === id ? each.fd : [])),
-  };
-}
-
-function closeNamed(
-  thread: StoppedThread,
-  { events, address, files }: Named,
-  size: number,
-  onStep: (step: string) => void,
-): void {
-  for (const fd of events) {
-    onStep(`close the event ${fd}`);
-    closeIn(thread, fd);
-  }
-  if (address !== 0) {
-    onStep('unmap the shared memory');
-    unmapIn(thread, address, size);
-  }
-  for (const fd of files) {
-    onStep('close the shared memory');
-    closeIn(thread, fd);
-  }
-}
-
-/** Close an arena that nothing was noted in yet. */
-export async function closeArena(
-  target: HijackTarget,
-  id: string,
-  size: number,
-  onStep: (step: string) => void,
-): Promise<void> {
-  const named = findByName(target.pid, id);
-  await target.whileStopped((thread) => closeNamed(thread, named, size, onStep));
-}
-
-function silent(what: string): DebloatError {
-  return new DebloatError(`The guest ${what} what it was asked to do.`, {
-    hint: 'it is stopped, crashed or very busy; `debloat doctor --fix` cleans up when it runs again',
-  });
 }

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DebloatError } from '../../analyzer/errors.js';
-import { sharesTable } from './address-space.js';
+import { knowsTable, sharesTable } from './address-space.js';
 import { VcpuCalls, type VcpuState } from './kvm/vcpu-calls.js';
 import type { HijackTarget } from './target.js';
 
@@ -9,6 +9,17 @@ const EFER_LMA = 0x400n;
 
 /** How long to look for a good moment, in milliseconds. */
 const patience = 15_000;
+
+/** Time, in milliseconds, and looks after which a guest that never translates by our table is another one. */
+const strangePatience = 2000;
+const strangeLooks = 20;
+
+/** The guest that was attached to is no more: its machine was reset, or another kernel was started. */
+export class GuestStartedAnew extends DebloatError {
+  constructor() {
+    super('The guest was started anew: what it had of ours is gone.');
+  }
+}
 
 export interface Entrance {
   /** Where to send a processor; the stage returns to where it was. */
@@ -27,12 +38,16 @@ export interface Entrance {
  */
 export async function enterStage(target: HijackTarget, entrance: Entrance): Promise<number> {
   const end = performance.now() + patience;
+  const strangeFrom = performance.now() + strangePatience;
   let running = false;
+  const seen = { looks: 0, familiar: false };
   for (let tries = 1; ; tries++) {
     for (const vcpu of target.vcpus) {
       const sent = target.tryStopped(vcpu, (thread) => {
         const calls = new VcpuCalls(thread, vcpu.fd);
         const state = calls.state();
+        seen.looks++;
+        seen.familiar ||= isLong(state) && knowsTable(target.memory, state, entrance.entryAddress);
         if (!isInterruptible(state) || !sharesTable(target.memory, state, entrance.entryAddress)) {
           return false;
         }
@@ -43,6 +58,9 @@ export async function enterStage(target: HijackTarget, entrance: Entrance): Prom
       });
       if (sent?.result === true) return tries;
       running ||= sent !== undefined;
+    }
+    if (!seen.familiar && seen.looks >= strangeLooks && performance.now() > strangeFrom) {
+      throw new GuestStartedAnew();
     }
     if (performance.now() > end) {
       throw new DebloatError(
@@ -61,12 +79,16 @@ export async function enterStage(target: HijackTarget, entrance: Entrance): Prom
   }
 }
 
+function isLong({ efer }: VcpuState): boolean {
+  return (efer & EFER_LMA) !== 0n;
+}
+
 function isInterruptible(state: VcpuState): boolean {
   return (
     (state.halted || state.runnable) &&
     state.level === 0 &&
     (state.rflags & RFLAGS_IF) !== 0n &&
-    (state.efer & EFER_LMA) !== 0n &&
+    isLong(state) &&
     !state.eventUnderWay
   );
 }

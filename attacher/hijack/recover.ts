@@ -1,12 +1,13 @@
 import { DebloatError } from '../../analyzer/errors.js';
 import { Command } from '../guest/stage-steps.js';
 import type { VirtualMachine } from '../hypervisor/index.js';
-import { isInGuest, serve } from './attach-disk.js';
-import { Attachment, closeArena, takeArenaOut } from './attachment.js';
+import { serve } from './attach-disk.js';
+import { Attachment } from './attachment.js';
 import { arenaFiles } from './hypervisor-files.js';
 import type { ArenaFile } from './arena-file.js';
 import type { AttachRecord } from './journal.js';
 import { openArena, sessionsIn } from './sessions.js';
+import { closeArena, takeArenaOut } from './take-out.js';
 import { HijackTarget } from './target.js';
 
 export interface RecoverOptions {
@@ -77,10 +78,12 @@ async function removeFrom(
   const server = await serve(machine, attachment, failed, { serial: '', log: options.log }, true);
   try {
     await attachment.settle();
-    if (attachment.control.session !== 'none') await attachment.command(Command.endSession);
-    if (isInGuest(attachment)) {
+    if (attachment.control.session !== 'none') {
+      await attachment.commandIfThere(Command.endSession);
+    }
+    if (attachment.isInGuest) {
       attachment.note('removing');
-      await attachment.command(Command.removeDisk);
+      await attachment.commandIfThere(Command.removeDisk);
       attachment.note('removed');
     }
   } finally {

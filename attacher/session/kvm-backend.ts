@@ -60,7 +60,9 @@ async function open(
       const { attachment } = attached;
       try {
         return await exclusively(pid, async () => {
-          if (attachment.control.session !== 'none') await attachment.command(Command.endSession);
+          if (attachment.control.session !== 'none') {
+            await attachment.commandIfThere(Command.endSession);
+          }
           const before = attachment.target.stopped;
           await attached.detach();
           return before + attachment.target.stopped;

@@ -8,7 +8,7 @@ import { afterAll, expect, it } from 'vitest';
 import { HijackTarget } from '../../attacher/hijack/target.js';
 import { createArena, createEvents, plugIn } from '../../attacher/hijack/resources.js';
 import { layoutArena, pageSize } from '../../attacher/hijack/arena.js';
-import { takeArenaOut } from '../../attacher/hijack/attachment.js';
+import { takeArenaOut } from '../../attacher/hijack/take-out.js';
 import { readGate } from '../../attacher/hijack/prepare.js';
 import { openVirtualMachine } from '../../attacher/hypervisor/index.js';
 import { compileRawVm, RawVm } from '../support/raw-vm.js';

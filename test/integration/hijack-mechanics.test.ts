@@ -13,7 +13,7 @@ import {
 } from '../../attacher/hijack/arena.js';
 import { findFreeEntry, readEntry, writeEntry } from '../../attacher/hijack/address-space.js';
 import { enterStage, isAnyoneInside } from '../../attacher/hijack/enter-stage.js';
-import { takeArenaOut } from '../../attacher/hijack/attachment.js';
+import { takeArenaOut } from '../../attacher/hijack/take-out.js';
 import { createArena, createEvents, plugIn } from '../../attacher/hijack/resources.js';
 import { HijackTarget } from '../../attacher/hijack/target.js';
 import { PageTables } from '../../attacher/guest/index.js';

@@ -44,7 +44,11 @@ export class RawVm {
   readonly #process: ChildProcess;
   readonly #lines: AsyncIterator<string>;
 
-  constructor(program: string, memory: 'shared' | 'anonymous', mode: 'sandbox' | 'io' | 'plain') {
+  constructor(
+    program: string,
+    memory: 'shared' | 'anonymous',
+    mode: 'sandbox' | 'io' | 'user' | 'plain',
+  ) {
     this.#process = spawn(program, [memory, mode], {
       stdio: ['pipe', 'pipe', 'inherit'],
     });
