@@ -1,10 +1,15 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { attachByCli, makeTestImage } from '../support/attached.js';
 import { expectNoComplaint } from '../support/guest-health.js';
 import { compileGuestProbe, GuestProbe, sumOf } from '../support/guest-probe.js';
+import {
+  canReserveHugePages,
+  reserveHugePages,
+  transparentHugeBytes,
+} from '../support/huge-pages.js';
 import { holdingsOf } from '../support/raw-vm.js';
 import { debianQemu } from '../vm/debian-qemu.js';
 import { startKvmGuest, type KvmGuest, type KvmGuestOptions } from '../vm/kvm-guest.js';
@@ -37,24 +42,56 @@ const variants: [string, () => Partial<KvmGuestOptions>, RegExp?][] = [
   ['microvm with ACPI', () => ({ machine: 'microvm' })],
   ['microvm without ACPI', () => ({ machine: 'microvm,acpi=off' })],
   [
-    'no line to be had: split interrupt controller',
-    () => ({ irqchip: 'split' }),
+    'no line to be had, Linux 5.10: split interrupt controller',
+    () => ({ suite: 'bullseye', irqchip: 'split' }),
+    /the guest polls/,
+  ],
+  [
+    'no line to be had, Linux 6.12',
+    () => ({ suite: 'trixie', irqchip: 'split' }),
     /the guest polls/,
   ],
   ['the sandbox on, as libvirt has it', () => ({ sandbox: true })],
   ['QEMU 10', () => ({ qemu: debianQemu('trixie') })],
 ];
 
+/** Fails unless a disk comes and goes; what its process says last. */
+async function comesAndGoes(guest: KvmGuest, probe: GuestProbe): Promise<string> {
+  const iomem = await probe.text('/proc/iomem');
+  const before = holdingsOf(guest.pid);
+  const session = await attachByCli(guest.pid, image.path, 'variant');
+  expect(await probe.sum('/dev/vda')).toEqual(sumOf(image.bytes));
+  const said = await session.detach();
+  expect(said).toMatch(/^detached: \d+ reads, 0 writes, 0 failed/m);
+  expect(await probe.text('/proc/iomem')).toBe(iomem);
+  expect(holdingsOf(guest.pid)).toEqual(before);
+  return said;
+}
+
 describe('a disk in a guest with', () => {
   it.each(variants)('%s', async (_, options, says) => {
     await withGuest(options(), async (guest, probe) => {
-      const iomem = await probe.text('/proc/iomem');
-      const before = holdingsOf(guest.pid);
-      const session = await attachByCli(guest.pid, image.path, 'variant');
-      expect(await probe.sum('/dev/vda')).toEqual(sumOf(image.bytes));
-      expect(await session.detach()).toMatch(says ?? /^detached: \d+ reads, 0 writes, 0 failed/m);
-      expect(await probe.text('/proc/iomem')).toBe(iomem);
-      expect(holdingsOf(guest.pid)).toEqual(before);
+      expect(await comesAndGoes(guest, probe)).toMatch(says ?? '');
+    });
+  });
+
+  it('anonymous memory that its host has in huge pages of its own accord', async () => {
+    await withGuest({ sharedMemory: false }, async (guest, probe) => {
+      const { pid } = guest;
+      if (!/\[never\]/.test(readFileSync('/sys/kernel/mm/transparent_hugepage/enabled', 'utf8'))) {
+        expect(transparentHugeBytes(pid)).toBeGreaterThan(2 ** 21);
+      }
+      await comesAndGoes(guest, probe);
+    });
+  });
+
+  // Where they cannot be set aside, those that the kernel makes itself are all there are: above.
+  const backends = canReserveHugePages ? [true, false] : [];
+  it.each(backends)('memory of huge pages set aside, shared: %s', async (sharedMemory) => {
+    using reserved = reserveHugePages(128 + 2);
+    expect(reserved.pages).toBeGreaterThanOrEqual(130);
+    await withGuest({ hugePages: true, sharedMemory }, async (guest, probe) => {
+      await comesAndGoes(guest, probe);
     });
   });
 });

@@ -3,7 +3,7 @@ import { closeSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Qmp } from './qmp.js';
+import { Qmp, QemuEnded } from './qmp.js';
 
 export interface QemuOptions {
   /** The program to run. */
@@ -71,7 +71,11 @@ export class Qemu {
       });
     });
     failed.catch(() => undefined); // heard only until the monitor answers
-    return new Qemu(qemu, await Promise.race([Qmp.connect(path('qmp')), failed]), path);
+    const connected = Qmp.connect(path('qmp')).catch((error: unknown) => {
+      if (error instanceof QemuEnded) return failed; // which tells why
+      throw error;
+    });
+    return new Qemu(qemu, await Promise.race([connected, failed]), path);
   }
 
   /** Run a command of the machine protocol; its result, or its error thrown. */
