@@ -7,17 +7,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { DebloatError } from '../../analyzer/errors.js';
 import { statusField, threads } from '../hypervisor/procfs.js';
 import type { PhysicalMemory } from '../guest/index.js';
-import type { VirtualMachine } from '../hypervisor/index.js';
+import { assignThreads, type Vcpu, type VirtualMachine } from '../hypervisor/index.js';
 import type { Gate } from './inject/gate.js';
 import { findGadgets } from './inject/gadgets.js';
 import { StoppedThread, type Injection } from './inject/stopped-thread.js';
 
-export interface VcpuThread {
-  /** Descriptor of the vCPU in the hypervisor. */
-  fd: number;
-  /** 0 where no thread was seen to run it. */
-  tid: number;
-}
+/** How often threads that are not known yet are looked for, in milliseconds. */
+const searchInterval = 100;
 
 /** How long to try to find a vCPU running, in milliseconds. */
 const patience = 5000;
@@ -30,6 +26,7 @@ export class HijackTarget implements Disposable {
   gate: Gate | undefined;
   readonly #injection: Injection;
   readonly #pidfd: number;
+  #searched = -searchInterval;
 
   /** Throws DebloatError where calls cannot be made in the process. */
   static of({ pid, vmFd, vcpus, memory }: VirtualMachine): HijackTarget {
@@ -39,7 +36,7 @@ export class HijackTarget implements Disposable {
   private constructor(
     readonly pid: number,
     readonly vmFd: number,
-    readonly vcpus: readonly VcpuThread[],
+    readonly vcpus: readonly Vcpu[],
     readonly memory: PhysicalMemory,
   ) {
     const remote = new RemoteMemory(pid);
@@ -58,7 +55,8 @@ export class HijackTarget implements Disposable {
   }
 
   /** Stop this vCPU if it is running just now, do something with it, and let it go on. */
-  tryStopped<T>(vcpu: VcpuThread, act: (thread: StoppedThread) => T): { result: T } | undefined {
+  tryStopped<T>(vcpu: Vcpu, act: (thread: StoppedThread) => T): { result: T } | undefined {
+    if (vcpu.tid === 0) this.#search();
     if (vcpu.tid === 0) return undefined;
     const ordinary = getPriority();
     setOwnPriority(constants.priority.PRIORITY_HIGHEST);
@@ -91,6 +89,14 @@ export class HijackTarget implements Disposable {
       }
       await sleep(2);
     }
+  }
+
+  /** A busy host may have hidden a vCPU's thread from us when we came. */
+  #search(): void {
+    const now = performance.now();
+    if (now - this.#searched < searchInterval) return;
+    assignThreads(this.pid, this.vcpus);
+    this.#searched = performance.now();
   }
 
   [Symbol.dispose](): void {

@@ -8,6 +8,7 @@ export type { InterruptController } from './kinds.js';
 export { openVirtualMachine, VirtualMachine } from './virtual-machine.js';
 export { hasCapability } from './privilege.js';
 export { statusField } from './procfs.js';
+export { assignThreads } from './assign-threads.js';
 export type { Vcpu } from './vcpu-threads.js';
 export type { Registers, Segment } from './registers.js';
 export type { ProcessMemory, ProcessRegion } from '../guest/memory/process-memory.js';

@@ -1,7 +1,7 @@
 import type { ProcessMemory, ProcessRegion } from '../guest/memory/process-memory.js';
 import { Refusal } from '../refusal.js';
 import { readMemoryMap } from '../../native/linux/memory-map.js';
-import { matchBusyThreads } from './busy-threads.js';
+import { assignThreads } from './assign-threads.js';
 import { findMemory, type MemoryOwner } from './guest-memory.js';
 import { kindOf, type HypervisorKind, type InterruptController } from './kinds.js';
 import { possibleLayouts } from './layout.js';
@@ -10,7 +10,7 @@ import { commandLine, openFiles, programName, type OpenFile } from './procfs.js'
 import { VcpuPage, type Kick } from './read-registers.js';
 import type { Registers } from './registers.js';
 import { isRunning, isStopped, kickSignal, whyPaused } from './thread-state.js';
-import { findVcpuThreads, vcpuFiles, type Vcpu } from './vcpu-threads.js';
+import { vcpuFiles, type Vcpu } from './vcpu-threads.js';
 
 /** A virtual machine that runs by KVM, seen from outside. Nothing in it or in its hypervisor is changed. */
 export class VirtualMachine {
@@ -158,11 +158,9 @@ export function openVirtualMachine(pid: number): VirtualMachine {
     throw new Refusal('confidential', 'the guest’s memory is protected from its host (SEV or TDX)');
   }
   return withPrivilege(pid, () => {
-    const kind = kindOf(programName(pid));
     const end = performance.now() + returnPatience;
     do {
-      const busy = findVcpuThreads(pid, vcpus);
-      if (busy.length > 0) matchBusyThreads(pid, vcpus, busy, (tid) => kickSignal(kind, pid, tid));
+      assignThreads(pid, vcpus);
     } while (vcpus.some(({ tid }) => tid === 0) && performance.now() < end);
     return new VirtualMachine(pid, files, vmFd, vcpus);
   });

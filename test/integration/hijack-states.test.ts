@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, describe, expect, it } from 'vitest';
-import { enterStage, GuestStartedAnew } from '../../attacher/hijack/enter-stage.js';
+import { enterStage, GuestStartedAnew, isAnyoneInside } from '../../attacher/hijack/enter-stage.js';
 import { HijackTarget } from '../../attacher/hijack/target.js';
 import { openVirtualMachine } from '../../attacher/hypervisor/index.js';
 import { attachByCli, makeTestImage } from '../support/attached.js';
@@ -35,6 +35,19 @@ describe('a machine whose processors never wait', () => {
       await session(vm);
       expect(vm.holdings()).toEqual(before);
       expect((await vm.counts()).exits).toBe(exits);
+    } finally {
+      vm.kill();
+    }
+  });
+
+  it('is reached where its threads were not seen at first', async () => {
+    const vm = await started('plain');
+    try {
+      using machine = openVirtualMachine(vm.pid);
+      using target = HijackTarget.of(machine);
+      for (const vcpu of machine.vcpus) vcpu.tid = 0;
+      expect(await isAnyoneInside(target, 0n, 1n)).toBe(false);
+      expect(machine.vcpus.map(({ tid }) => tid)).not.toContain(0);
     } finally {
       vm.kill();
     }
