@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DebloatError } from '../../analyzer/errors.js';
+import type { Vcpu } from '../hypervisor/index.js';
 import { knowsTable, sharesTable } from './address-space.js';
 import { VcpuCalls, type VcpuState } from './kvm/vcpu-calls.js';
 import type { HijackTarget } from './target.js';
@@ -47,10 +48,11 @@ export async function enterStage(target: HijackTarget, entrance: Entrance): Prom
         const calls = new VcpuCalls(thread, vcpu.fd);
         const state = calls.state();
         seen.looks++;
-        seen.familiar ||= isLong(state) && knowsTable(target.memory, state, entrance.entryAddress);
-        if (!isInterruptible(state) || !sharesTable(target.memory, state, entrance.entryAddress)) {
-          return false;
-        }
+        const { entryAddress } = entrance;
+        const shares = isLong(state) && sharesTable(target.memory, state, entryAddress);
+        seen.familiar ||=
+          shares || (isLong(state) && knowsTable(target.memory, state, entryAddress));
+        if (!shares || !isInterruptible(state)) return false;
         entrance.setResume(state.rip, state.rflags);
         entrance.onStep('send a processor into the stage');
         calls.sendTo(state, entrance.entry, state.rflags & ~RFLAGS_IF);
@@ -99,18 +101,24 @@ export async function isAnyoneInside(
   start: bigint,
   end: bigint,
 ): Promise<boolean> {
-  const limit = performance.now() + patience;
   for (const vcpu of target.vcpus) {
-    for (;;) {
-      const look = target.tryStopped(vcpu, (thread) => new VcpuCalls(thread, vcpu.fd).rip());
-      if (look) {
-        if (look.result >= start && look.result < end) return true;
-        break;
-      }
-      // A processor that does not run cannot leave, either.
-      if (performance.now() > limit) return true;
-      await sleep(2);
-    }
+    if (await isInside(target, vcpu, start, end)) return true;
   }
   return false;
+}
+
+/** Whether this processor is. One that does not run for some seconds counts as inside: it cannot leave, either. */
+export async function isInside(
+  target: HijackTarget,
+  vcpu: Vcpu,
+  start: bigint,
+  end: bigint,
+): Promise<boolean> {
+  const limit = performance.now() + patience;
+  for (;;) {
+    const look = target.tryStopped(vcpu, (thread) => new VcpuCalls(thread, vcpu.fd).rip());
+    if (look) return look.result >= start && look.result < end;
+    if (performance.now() > limit) return true;
+    await sleep(2);
+  }
 }

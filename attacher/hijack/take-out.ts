@@ -3,7 +3,8 @@ import { DebloatError } from '../../analyzer/errors.js';
 import { readEntry, writeEntry } from './address-space.js';
 import { pageSize, type ArenaPlace } from './arena.js';
 import type { ArenaFile } from './arena-file.js';
-import { isAnyoneInside } from './enter-stage.js';
+import { isInside } from './enter-stage.js';
+import { VcpuCalls } from './kvm/vcpu-calls.js';
 import { arenaFiles, eventMark, mappedAt, markedEvents } from './hypervisor-files.js';
 import type { StoppedThread } from './inject/stopped-thread.js';
 import type { AttachRecord } from './journal.js';
@@ -36,26 +37,59 @@ export async function takeArenaOut(
   { file, record }: { file: ArenaFile; record: AttachRecord },
   onStep: (step: string) => void,
 ): Promise<void> {
-  const place = placeOf(record);
-  if (record.entryAddress !== undefined) {
-    const end = place.virtualAddress + BigInt(record.ramPages * pageSize);
-    if (await isAnyoneInside(target, place.virtualAddress, end)) {
-      await sleep(50);
-      if (await isAnyoneInside(target, place.virtualAddress, end)) throw silent('did not end');
-    }
-    onStep('clear the page-table entry');
-    // The guest may have been started anew meanwhile.
-    if (isOurs(target, record, record.entryAddress)) {
-      writeEntry(target.memory, record.entryAddress, 0n);
-    }
-  }
   const named = findByName(target.pid, record.id);
-  await target.whileStopped((thread) => withdraw(target, thread, { file, record }, onStep));
+  await whenLeft(target, record, (thread) => {
+    if (record.entryAddress !== undefined) {
+      onStep('clear the page-table entry');
+      // The guest may have been started anew meanwhile.
+      if (isOurs(target, record, record.entryAddress)) {
+        writeEntry(target.memory, record.entryAddress, 0n);
+      }
+    }
+    withdraw(target, thread, { file, record }, onStep);
+  });
   // The gate is in what goes now.
   target.gate = undefined;
   await target.whileStopped((thread) => {
     closeNamed(thread, named, file.bytes.length, onStep);
   });
+}
+
+/** How long processors may take to leave the arena, in milliseconds. */
+const patience = 15_000;
+
+/**
+ * Do something while one processor stands, when none is in the arena any more: the one that stands is
+ * looked at in the same stop. Throws DebloatError where one does not leave, or does not run.
+ */
+async function whenLeft(
+  target: HijackTarget,
+  record: AttachRecord,
+  act: (thread: StoppedThread) => void,
+): Promise<void> {
+  const [one, ...others] = target.vcpus;
+  // It was never hung in: nobody can be there.
+  if (record.entryAddress === undefined || one === undefined) return target.whileStopped(act);
+  const start = placeOf(record).virtualAddress;
+  const end = start + BigInt(record.ramPages * pageSize);
+  const limit = performance.now() + patience;
+  for (const vcpu of others) {
+    while (await isInside(target, vcpu, start, end)) {
+      if (performance.now() > limit) throw silent('did not end');
+      await sleep(20);
+    }
+  }
+  for (;;) {
+    const done = target.tryStopped(one, (thread) => {
+      const rip = new VcpuCalls(thread, one.fd).rip();
+      if (rip >= start && rip < end) return false;
+      act(thread);
+      return true;
+    });
+    if (done?.result === true) return;
+    if (performance.now() > limit) throw silent('did not end');
+    await sleep(done === undefined ? 2 : 20);
+  }
 }
 
 /** What is known by name alone: events that carry the mark, the mapping, the file. */
