@@ -33,6 +33,9 @@ if ! "$compiler" -std=gnu11 -O2 -Wall -Wextra -Werror=implicit-function-declarat
 fi
 mv "$unfinished" "$destination/sensor-$arch"
 
+# What the block server copies with, loaded into its process.
+"$compiler" -std=gnu11 -O2 -Wall -Wextra -fPIC -shared -s -o "$destination/copier-$arch.so" "$here"/copier/copy.c
+
 # What runs inside virtual machines and containers that are attached to.
 CC=$compiler sh "$here/guest/build.sh" "$destination"
 

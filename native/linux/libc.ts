@@ -51,3 +51,13 @@ export function bindSyscall(name: string, number: number): Call {
 export function viewOf(address: number, length: number): ArrayBuffer {
   return koffi.view(address, length);
 }
+
+/** Another library of this process, to declare functions of; undefined where it does not load. */
+export function loadLibrary(file: string): ((prototype: string) => Call) | undefined {
+  try {
+    const other = koffi.load(file);
+    return (prototype) => other.func(prototype) as unknown as Call;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,11 +1,20 @@
 import type { BlockRequest } from '../block/request.js';
 import type { GuestMemory } from '../memory/guest-memory.js';
 
+/** A file that is read from where a disk says. */
+export interface ReadFile {
+  readonly fd: number;
+  /** In bytes; may no longer be so. */
+  readonly size: number;
+}
+
 /** What is served: decides which transfers carry out a request. */
 export interface Disk {
   /** Size in sectors of 512 bytes. */
   readonly sectors: number;
   readonly readOnly: boolean;
+  /** The file that most of it is read from, if there is one. */
+  readonly source?: ReadFile;
 
   /**
    * Set `request`’s next step for what is left after its first `done` bytes; false if nothing is:

@@ -1,11 +1,12 @@
 import { closeSync, openSync } from 'node:fs';
 import { RequestType, sectorSize } from '../block/protocol.js';
 import { Transfer, type BlockRequest } from '../block/request.js';
-import type { Disk } from './disk.js';
+import type { Disk, ReadFile } from './disk.js';
 
 /** A file as it is: an image that is only read, or a writable raw disk. */
 export class FileDisk implements Disk {
   readonly sectors: number;
+  readonly source: ReadFile;
   readonly #zeros = openSync('/dev/zero', 'r');
 
   /**
@@ -17,6 +18,7 @@ export class FileDisk implements Disk {
     private readonly size: number,
     readonly readOnly: boolean,
   ) {
+    this.source = { fd, size };
     this.sectors = readOnly ? Math.ceil(size / sectorSize) : Math.floor(size / sectorSize);
   }
 

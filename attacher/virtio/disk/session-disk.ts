@@ -1,6 +1,6 @@
 import { RequestType, sectorSize } from '../block/protocol.js';
 import { Transfer, type BlockRequest } from '../block/request.js';
-import type { Disk } from './disk.js';
+import type { Disk, ReadFile } from './disk.js';
 import type { FileDisk } from './file-disk.js';
 import type { SessionFile } from './session-file.js';
 
@@ -11,11 +11,13 @@ import type { SessionFile } from './session-file.js';
 export class SessionDisk implements Disk {
   readonly readOnly = false;
   readonly sectors: number;
+  readonly source: ReadFile;
 
   constructor(
     private readonly image: FileDisk,
     private readonly session: SessionFile,
   ) {
+    this.source = image.source;
     this.sectors = image.sectors;
   }
 

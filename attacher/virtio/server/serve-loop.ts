@@ -10,15 +10,16 @@ import { MappedMemory } from '../memory/mapped-memory.js';
 import { QueueViolation } from '../queue/violation.js';
 import { Backend } from '../vhost-user/backend.js';
 import { Connection } from '../vhost-user/connection.js';
+import { Patience } from './patience.js';
 import type { Vring } from '../vhost-user/vring.js';
 
 /** What became ready: one of these, or a queue’s kick from `queues` on. */
 const Token = { stop: 0, listener: 1, control: 2, engine: 3, queues: 16 };
 
-/** Requests taken from a queue before the others have their turn. */
-const turnLimit = 64;
-/** Looks at the queues before the control socket has its turn. */
-const roundLimit = 16;
+/** Requests taken from a queue before they are carried out and published, and others have their turn. */
+const turnLimit = Number(process.env['T_LIM'] ?? 8);
+/** Rounds of the queues before the control socket has its turn. */
+const roundLimit = 128;
 
 export interface ServeOptions {
   disk: Disk;
@@ -46,6 +47,11 @@ export class ServeLoop {
   #connection: Connection | undefined;
   #vrings: readonly Vring[] = [];
   #backlog = false;
+  readonly #patience = new Patience();
+  readonly #anyAvailable = () => {
+    for (const vring of this.#vrings) if (vring.queue?.look('ever') === true) return true;
+    return false;
+  };
 
   constructor(options: ServeOptions) {
     const { disk, engine, queues, statistics, id } = options;
@@ -102,9 +108,22 @@ export class ServeLoop {
       for (const vring of this.#vrings) if (vring.pending) again = this.#accepted(vring) || again;
       this.#device.progress();
       for (const vring of this.#vrings) this.#publish(vring);
-      if (!again) return;
+      if (!again && !this.#mayGoOn()) return;
     }
     this.#backlog = true;
+  }
+
+  /** Whether there is more to take now, or soon; else queues are armed, and it is time to sleep. */
+  #mayGoOn(): boolean {
+    if (!this.#vrings.some((vring) => vring.pending && !vring.full)) return false;
+    if (!this.#device.busy && this.#patience.waitFor(this.#anyAvailable)) return true;
+    let again = false;
+    for (const vring of this.#vrings) {
+      if (!vring.pending || vring.full) continue;
+      vring.pending = vring.queue?.arm() ?? false;
+      again ||= vring.pending;
+    }
+    return again;
   }
 
   /** Take from a queue; true if there is more to take at once. */
@@ -113,14 +132,15 @@ export class ServeLoop {
     if (queue === undefined) return (vring.pending = false);
     try {
       queue.disarm();
+      vring.full = false;
       switch (this.#device.accept(queue, turnLimit)) {
         case 'limit':
           return true;
         case 'full':
-          return false; // a completion brings us back here
+          vring.full = true; // a completion brings us back here
+          return false;
         case 'empty':
-          vring.pending = queue.arm();
-          return vring.pending;
+          return false;
       }
     } catch (error) {
       if (!(error instanceof QueueViolation)) throw error;

@@ -3,6 +3,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { DebloatError } from '../../../analyzer/errors.js';
 import { sectorSize } from '../block/protocol.js';
 import { Statistics } from '../block/statistics.js';
+import { CachedReads } from '../disk/cached-reads.js';
 import type { Disk } from '../disk/disk.js';
 import { openDisk } from '../disk/open-disk.js';
 import { PositionedEngine } from '../disk/positioned-engine.js';
@@ -28,7 +29,7 @@ function open(): Disk | undefined {
 
 async function serve(disk: Disk): Promise<void> {
   const { queues, id, listener, stop } = options;
-  const engine = UringEngine.open() ?? new PositionedEngine();
+  const engine = CachedReads.over(UringEngine.open() ?? new PositionedEngine(), disk.source);
   const loop = new ServeLoop({
     disk,
     engine,

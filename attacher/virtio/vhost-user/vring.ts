@@ -15,6 +15,8 @@ export class Vring {
   enabled = false;
   /** The driver may have made something available since we looked. */
   pending = false;
+  /** It has more than may be under way at once. */
+  full = false;
   /** The driver broke the rules: the queue rests until the client sets it up anew. */
   broken = false;
   queue: SplitQueue | undefined;

@@ -1,0 +1,91 @@
+/*
+ * Copies out of mapped files, for debloat's block server: only what is in the page cache, so that
+ * no copy waits for the medium, and with no crash where a file turns out to be cut off or
+ * unreadable (a SIGBUS). Loaded into the process; native/linux/page-copier.ts is its other side.
+ */
+#define _GNU_SOURCE
+#include <setjmp.h>
+#include <signal.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+enum { page_shift = 12, page_size = 1 << page_shift, most_pages = 64 };
+
+/* One copy; `done` is the answer. The other side lays it out in the same way. */
+struct piece {
+  uint64_t to;
+  uint64_t from;
+  uint32_t length;
+  uint32_t done;
+};
+
+/* A mapped file, and when each of its pages was last seen in the page cache (in ticks). */
+struct image {
+  uint64_t start;
+  uint64_t seen;
+};
+
+/* Where to go on when a copy of this thread faults. In static storage: a handler must not allocate. */
+static _Thread_local sigjmp_buf *volatile guard __attribute__((tls_model("initial-exec")));
+static struct sigaction before;
+
+static void on_fault(int signal, siginfo_t *info, void *context) {
+  (void)info, (void)context;
+  if (guard != NULL) siglongjmp(*guard, 1);
+  /* Not ours: as if we were not there. */
+  sigaction(signal, &before, NULL);
+  raise(signal);
+}
+
+/* Once for the process, before any copy; 0, or -1 and errno. */
+int debloat_copier_start(void) {
+  const struct sigaction ours = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK };
+  return sigaction(SIGBUS, &ours, &before);
+}
+
+/* A quarter of a second: a page that was used within one stays cached, but for great distress. */
+static uint32_t tick(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC_COARSE, &time);
+  return (uint32_t)(time.tv_sec * 4 + time.tv_nsec / 250000000) + 1;
+}
+
+/* Whether all pages of a range are in the page cache, as of now or a moment ago. */
+static int resident(const struct image *image, uint64_t from, uint32_t length, uint32_t now) {
+  uint32_t *const seen = (uint32_t *)image->seen;
+  uint64_t page = (from - image->start) >> page_shift;
+  const uint64_t end = ((from + length - 1 - image->start) >> page_shift) + 1;
+  while (page < end) {
+    if (seen[page] == now) {
+      page++;
+      continue;
+    }
+    unsigned char found[most_pages];
+    const uint64_t count = end - page < most_pages ? end - page : most_pages;
+    if (mincore((void *)(image->start + (page << page_shift)), count << page_shift, found) != 0) return 0;
+    for (uint64_t n = 0; n < count; n++, page++) {
+      if ((found[n] & 1) == 0) return 0;
+      seen[page] = now;
+    }
+  }
+  return 1;
+}
+
+/* Carry out those of `count` copies out of `image` whose source is in the page cache. */
+void debloat_copy(const struct image *image, struct piece *pieces, int64_t count) {
+  const uint32_t now = tick();
+  volatile int64_t at = 0;
+  sigjmp_buf here;
+  if (sigsetjmp(here, 0) != 0) at++;
+  guard = &here;
+  for (; at < count; at++) {
+    struct piece *const piece = &pieces[at];
+    piece->done = 0;
+    if (!resident(image, piece->from, piece->length, now)) continue;
+    memcpy((void *)piece->to, (const void *)piece->from, piece->length);
+    piece->done = 1;
+  }
+  guard = NULL;
+}

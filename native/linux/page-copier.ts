@@ -1,0 +1,101 @@
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { address, integer } from './integers.js';
+import { loadLibrary } from './libc.js';
+import { Mapping, pageSize } from './mapping.js';
+
+const architectures: Record<string, string> = { x64: 'amd64', arm64: 'arm64' };
+// Built, this file is dist/native/linux/page-copier.js; the sources have the library in dist/native.
+const places = ['../', '../../dist/native/'];
+
+/** struct piece and struct image of native/copier/copy.c. */
+const piece = { size: 24, to: 0, from: 8, length: 16, done: 20 };
+const imageSize = 16;
+
+type Copy = (image: number, pieces: number, count: number) => number;
+
+/**
+ * Copies out of a mapped file what of it is in the page cache, many in one call: no copy waits for
+ * the medium, and a file that is cut off meanwhile is a copy not done, no SIGBUS.
+ */
+export class PageCopier {
+  /** The most copies in one run. */
+  static readonly most = 1024;
+  readonly #source: Mapping;
+  readonly #copy: Copy;
+  readonly #list = Mapping.anonymous(imageSize + PageCopier.most * piece.size);
+  readonly #view = this.#list.viewAt(0);
+  readonly #seen: Mapping;
+  #count = 0;
+
+  private constructor(source: Mapping, copy: Copy) {
+    this.#source = source;
+    this.#copy = copy;
+    this.#seen = Mapping.anonymous(Math.ceil(source.length / pageSize) * 4);
+    this.#setAddress(0, source.address);
+    this.#setAddress(8, this.#seen.address);
+  }
+
+  /** For `source`, which becomes ours; undefined where the native part is not there. */
+  static open(source: Mapping): PageCopier | undefined {
+    const copy = library();
+    return copy && new PageCopier(source, copy);
+  }
+
+  /** How many copies the next run has. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Add a copy of `length` bytes at `offset` of the file to our address `to`, for the next run. */
+  add(to: number, offset: number, length: number): void {
+    integer('length', length, 1, this.#source.length);
+    integer('offset', offset, 0, this.#source.length - length);
+    const at = imageSize + integer('count', this.#count, 0, PageCopier.most - 1) * piece.size;
+    this.#setAddress(at + piece.to, address(to));
+    this.#setAddress(at + piece.from, this.#source.address + offset);
+    this.#view.setUint32(at + piece.length, length, true);
+    this.#count++;
+  }
+
+  /** Carry out what was added; `copied` tells of each. */
+  run(): void {
+    this.#copy(this.#list.address, this.#list.address + imageSize, this.#count);
+    this.#count = 0;
+  }
+
+  /** Whether copy number `index` of the last run was done as a whole. */
+  copied(index: number): boolean {
+    return this.#view.getUint32(imageSize + index * piece.size + piece.done, true) !== 0;
+  }
+
+  close(): void {
+    this.#source.close();
+    this.#seen.close();
+    this.#list.close();
+  }
+
+  #setAddress(at: number, value: number): void {
+    this.#view.setUint32(at, value >>> 0, true);
+    this.#view.setUint32(at + 4, Math.floor(value / 2 ** 32), true);
+  }
+}
+
+let loaded: { copy: Copy | undefined } | undefined;
+
+/** The native part, set up for this process once; undefined where it is not there or does not load. */
+function library(): Copy | undefined {
+  loaded ??= { copy: load() };
+  return loaded.copy;
+}
+
+function load(): Copy | undefined {
+  const name = `copier-${architectures[process.arch] ?? process.arch}.so`;
+  const file = places
+    .map((place) => fileURLToPath(new URL(`${place}${name}`, import.meta.url)))
+    .find((each) => existsSync(each));
+  if (file === undefined) return undefined;
+  const bind = loadLibrary(file);
+  if (bind?.('int debloat_copier_start()')() !== 0) return undefined;
+  return bind('void debloat_copy(uint64, uint64, int64)');
+}
