@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <time.h>
 
 enum { page_shift = 12, page_size = 1 << page_shift, most_pages = 64 };
@@ -21,10 +22,12 @@ struct piece {
   uint32_t done;
 };
 
-/* A mapped file, and when each of its pages was last seen in the page cache (in ticks). */
+/* A mapped file, as it was then, and when each of its pages was last seen in the page cache (in ticks). */
 struct image {
   uint64_t start;
+  uint64_t size;
   uint64_t seen;
+  int64_t fd;
 };
 
 /* Where to go on when a copy of this thread faults. In static storage: a handler must not allocate. */
@@ -73,7 +76,10 @@ static int resident(const struct image *image, uint64_t from, uint32_t length, u
   return 1;
 }
 
-/* Carry out those of `count` copies out of `image` whose source is in the page cache. */
+/*
+ * Carry out those of `count` copies out of `image` whose source is in the page cache; none if the
+ * file has become shorter, for then a page may have lost its end, and shows zeros there.
+ */
 void debloat_copy(const struct image *image, struct piece *pieces, int64_t count) {
   const uint32_t now = tick();
   volatile int64_t at = 0;
@@ -88,4 +94,7 @@ void debloat_copy(const struct image *image, struct piece *pieces, int64_t count
     piece->done = 1;
   }
   guard = NULL;
+  struct stat file;
+  if (fstat((int)image->fd, &file) == 0 && (uint64_t)file.st_size >= image->size) return;
+  for (int64_t n = 0; n < count; n++) pieces[n].done = 0;
 }

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { address, integer } from './integers.js';
+import { address, descriptor, integer } from './integers.js';
 import { loadLibrary } from './libc.js';
 import { Mapping, pageSize } from './mapping.js';
 
@@ -8,11 +8,11 @@ const architectures: Record<string, string> = { x64: 'amd64', arm64: 'arm64' };
 // Built, this file is dist/native/linux/page-copier.js; the sources have the library in dist/native.
 const places = ['../', '../../dist/native/'];
 
-/** struct piece and struct image of native/copier/copy.c. */
+/** Sizes of struct piece and struct image of native/copier/copy.c, and where their fields are. */
 const piece = { size: 24, to: 0, from: 8, length: 16, done: 20 };
-const imageSize = 16;
+const image = { size: 32, start: 0, fileSize: 8, seen: 16, fd: 24 };
 
-type Copy = (image: number, pieces: number, count: number) => number;
+type Copy = (...values: number[]) => number;
 
 /**
  * Copies out of a mapped file what of it is in the page cache, many in one call: no copy waits for
@@ -23,23 +23,29 @@ export class PageCopier {
   static readonly most = 1024;
   readonly #source: Mapping;
   readonly #copy: Copy;
-  readonly #list = Mapping.anonymous(imageSize + PageCopier.most * piece.size);
+  readonly #list = Mapping.anonymous(image.size + PageCopier.most * piece.size);
   readonly #view = this.#list.viewAt(0);
   readonly #seen: Mapping;
   #count = 0;
 
-  private constructor(source: Mapping, copy: Copy) {
+  private constructor(fd: number, size: number, copy: Copy) {
+    const source = Mapping.ofFile(fd, { offset: 0, length: size, writable: false });
     this.#source = source;
     this.#copy = copy;
     this.#seen = Mapping.anonymous(Math.ceil(source.length / pageSize) * 4);
-    this.#setAddress(0, source.address);
-    this.#setAddress(8, this.#seen.address);
+    this.#set(image.start, source.address);
+    this.#set(image.fileSize, size);
+    this.#set(image.seen, this.#seen.address);
+    this.#set(image.fd, descriptor(fd));
   }
 
-  /** For `source`, which becomes ours; undefined where the native part is not there. */
-  static open(source: Mapping): PageCopier | undefined {
+  /**
+   * For all `size` bytes of the file `fd`, which stays the caller's and open. Undefined where the
+   * native part is not there; throws SystemError where the file cannot be mapped.
+   */
+  static open(fd: number, size: number): PageCopier | undefined {
     const copy = library();
-    return copy && new PageCopier(source, copy);
+    return copy && new PageCopier(fd, size, copy);
   }
 
   /** How many copies the next run has. */
@@ -51,22 +57,22 @@ export class PageCopier {
   add(to: number, offset: number, length: number): void {
     integer('length', length, 1, this.#source.length);
     integer('offset', offset, 0, this.#source.length - length);
-    const at = imageSize + integer('count', this.#count, 0, PageCopier.most - 1) * piece.size;
-    this.#setAddress(at + piece.to, address(to));
-    this.#setAddress(at + piece.from, this.#source.address + offset);
+    const at = image.size + integer('count', this.#count, 0, PageCopier.most - 1) * piece.size;
+    this.#set(at + piece.to, address(to));
+    this.#set(at + piece.from, this.#source.address + offset);
     this.#view.setUint32(at + piece.length, length, true);
     this.#count++;
   }
 
   /** Carry out what was added; `copied` tells of each. */
   run(): void {
-    this.#copy(this.#list.address, this.#list.address + imageSize, this.#count);
+    this.#copy(this.#list.address, this.#list.address + image.size, this.#count);
     this.#count = 0;
   }
 
   /** Whether copy number `index` of the last run was done as a whole. */
   copied(index: number): boolean {
-    return this.#view.getUint32(imageSize + index * piece.size + piece.done, true) !== 0;
+    return this.#view.getUint32(image.size + index * piece.size + piece.done, true) !== 0;
   }
 
   close(): void {
@@ -75,7 +81,7 @@ export class PageCopier {
     this.#list.close();
   }
 
-  #setAddress(at: number, value: number): void {
+  #set(at: number, value: number): void {
     this.#view.setUint32(at, value >>> 0, true);
     this.#view.setUint32(at + 4, Math.floor(value / 2 ** 32), true);
   }

@@ -7,6 +7,7 @@ import { listenAt } from '../../native/linux/unix-socket.js';
 import { concat, u32, u64, VhostClient } from './vhost-client.js';
 import { TestMemory, TestQueue } from './virtio-driver.js';
 import { Statistics } from '../../attacher/virtio/block/statistics.js';
+import { CachedReads } from '../../attacher/virtio/disk/cached-reads.js';
 import type { Disk } from '../../attacher/virtio/disk/disk.js';
 import { FileDisk } from '../../attacher/virtio/disk/file-disk.js';
 import type { IoEngine } from '../../attacher/virtio/disk/io-engine.js';
@@ -53,15 +54,19 @@ export interface Bench {
   image: string;
 }
 
-export const engines = {
-  io_uring: () => UringEngine.open(),
-  positioned: () => new PositionedEngine(),
+export const engines: Record<string, { make: () => IoEngine | undefined; mapped: boolean }> = {
+  io_uring: { make: () => UringEngine.open(), mapped: false },
+  'io_uring and a mapping': { make: () => UringEngine.open(), mapped: true },
+  'positioned I/O': { make: () => new PositionedEngine(), mapped: false },
+  'positioned I/O and a mapping': { make: () => new PositionedEngine(), mapped: true },
 };
 
 export function serve(
   open: (image: string) => Disk,
   options: {
     engine?: IoEngine | undefined;
+    /** Copy what is in the page cache out of a mapping. */
+    mapped?: boolean;
     queues?: number;
     features?: bigint;
     image?: string;
@@ -73,9 +78,11 @@ export function serve(
   const stop = createEvent();
   const statistics = new Statistics();
   const log: string[] = [];
+  const disk = open(image);
+  const engine = options.engine ?? UringEngine.open() ?? new PositionedEngine();
   const loop = new ServeLoop({
-    disk: open(image),
-    engine: options.engine ?? UringEngine.open() ?? new PositionedEngine(),
+    disk,
+    engine: options.mapped === false ? engine : CachedReads.over(engine, disk.source),
     queues: options.queues ?? 2,
     id: 'the-serial-number',
     listener,

@@ -74,16 +74,19 @@ export class BlockDevice {
   }
 
   /**
-   * Take what is available in `queue`, at most `limit` requests, and begin it. Says whether the
-   * queue is empty, or the limit was met, or as much is under way as may be. Throws QueueViolation.
+   * Take what is available in `queue`, until it is `limit` requests or `bytes` of data, and begin
+   * it. Says whether the queue is empty, or a limit was met, or as much is under way as may be.
+   * Throws QueueViolation.
    */
-  accept(queue: SplitQueue, limit: number): 'empty' | 'limit' | 'full' {
+  accept(queue: SplitQueue, limit: number, bytes = Infinity): 'empty' | 'limit' | 'full' {
     const chain = this.#chain;
-    for (let n = 0; n < limit; n++) {
+    let left = bytes;
+    for (let n = 0; n < limit && left > 0; n++) {
       const request = this.#idle.at(-1);
       if (request === undefined) return 'full';
       if (!queue.take(chain, this.#memory)) return 'empty';
       const status = parseRequest(chain, request, this.#memory, this.#disk.sectors);
+      left -= request.length;
       this.#idle.pop();
       this.#heads[request.tag] = chain.head;
       this.#queues[request.tag] = queue;

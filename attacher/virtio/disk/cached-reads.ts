@@ -1,6 +1,6 @@
 import { accessSync, constants, fstatSync } from 'node:fs';
-import { Mapping } from '../../../native/linux/mapping.js';
 import { PageCopier } from '../../../native/linux/page-copier.js';
+import { SystemError } from '../../../native/linux/system-error.js';
 import { Transfer } from '../block/request.js';
 import type { ReadFile } from './disk.js';
 import { mostRequests, type IoEngine, type Step } from './io-engine.js';
@@ -11,7 +11,7 @@ const largestMapped = 256 * 2 ** 20;
 /**
  * Reads of what is in the page cache are copied out of a mapping, which costs a third of what the
  * kernel takes to read it; everything else, and what turns out not to be there, is left to another
- * engine. (A file that ends within a page reads as zeros to the end of that page.)
+ * engine.
  */
 export class CachedReads implements IoEngine {
   readonly #engine: IoEngine;
@@ -137,9 +137,9 @@ export class CachedReads implements IoEngine {
 function openCopier({ fd, size }: ReadFile): PageCopier | undefined {
   if (size > largestMapped || !toldOfResidency(fd)) return undefined;
   try {
-    const source = Mapping.ofFile(fd, { offset: 0, length: size, writable: false });
-    return PageCopier.open(source);
-  } catch {
+    return PageCopier.open(fd, size);
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
     return undefined; // not every file system has mappings
   }
 }

@@ -21,9 +21,9 @@ import {
   WRITE_ZEROES,
 } from '../../../test/support/served-disk.js';
 
-describe.each(Object.entries(engines))('a disk served with %s', (name, makeEngine) => {
+describe.each(Object.entries(engines))('a disk served with %s', (name, { make, mapped }) => {
   const engineOrSkip = (skip: (why: string) => never): IoEngine =>
-    makeEngine() ?? skip(`this kernel has no ${name} for us`);
+    make() ?? skip(`this kernel has no ${name} for us`);
 
   it.each([
     ['a read-only file', readOnly],
@@ -31,7 +31,7 @@ describe.each(Object.entries(engines))('a disk served with %s', (name, makeEngin
     ['a session', session],
     ['a resident image', resident],
   ])('is read: %s', (_, open) => {
-    const bench = serve(open, { engine: makeEngine() });
+    const bench = serve(open, { engine: make(), mapped });
     const whole = readFileSync(bench.image);
     for (const [sector, length, pieces, indirect] of [
       [0, 512, 1, false],
@@ -68,7 +68,7 @@ describe.each(Object.entries(engines))('a disk served with %s', (name, makeEngin
     ['a writable file', writable, true],
     ['a session', session, false],
   ])('is written: %s', (_, open, reachesFile) => {
-    const bench = serve(open, { engine: makeEngine() });
+    const bench = serve(open, { engine: make(), mapped });
     const model = Buffer.from(readFileSync(bench.image));
     const before = Buffer.from(model);
     for (const [sector, count] of [
@@ -107,7 +107,7 @@ describe.each(Object.entries(engines))('a disk served with %s', (name, makeEngin
   });
 
   it('is not written where it is read-only', () => {
-    const bench = serve(readOnly, { engine: makeEngine() });
+    const bench = serve(readOnly, { engine: make(), mapped });
     for (const type of [OUT, DISCARD, WRITE_ZEROES]) {
       const data = type === OUT ? new Uint8Array(512) : range(0, 1);
       expect(request(bench, type, 0, data).status).toBe(1);
@@ -115,7 +115,7 @@ describe.each(Object.entries(engines))('a disk served with %s', (name, makeEngin
   });
 
   it('reads zeros after an image that ends within a sector', () => {
-    const bench = serve(readOnly, { engine: makeEngine(), image: imageFile(1000) });
+    const bench = serve(readOnly, { engine: make(), mapped, image: imageFile(1000) });
     const got = request(bench, IN, 0, 1024);
     expect(got.status).toBe(0);
     expect(
@@ -124,7 +124,7 @@ describe.each(Object.entries(engines))('a disk served with %s', (name, makeEngin
   });
 
   it('answers an I/O error where the file was cut off, and goes on', ({ skip }) => {
-    const bench = serve(readOnly, { engine: engineOrSkip(skip) });
+    const bench = serve(readOnly, { engine: engineOrSkip(skip), mapped });
     truncateSync(bench.image, 1024);
     expect(request(bench, IN, 0, 512).status).toBe(0);
     expect(request(bench, IN, 1, 1024)).toMatchObject({ status: 1, used: 0 });

@@ -18,6 +18,8 @@ const Token = { stop: 0, listener: 1, control: 2, engine: 3, queues: 16 };
 
 /** Requests taken from a queue before they are carried out and published, and others have their turn. */
 const turnLimit = Number(process.env['T_LIM'] ?? 8);
+/** The same in bytes. */
+const turnBytes = Number(process.env['T_BYTES'] ?? 65536);
 /** Rounds of the queues before the control socket has its turn. */
 const roundLimit = 128;
 
@@ -133,7 +135,7 @@ export class ServeLoop {
     try {
       queue.disarm();
       vring.full = false;
-      switch (this.#device.accept(queue, turnLimit)) {
+      switch (this.#device.accept(queue, turnLimit, turnBytes)) {
         case 'limit':
           return true;
         case 'full':
