@@ -56,7 +56,7 @@ export function viewOf(address: number, length: number): ArrayBuffer {
 export function loadLibrary(file: string): ((prototype: string) => Call) | undefined {
   try {
     const other = koffi.load(file);
-    return (prototype) => other.func(prototype) as unknown as Call;
+    return (prototype) => other.func(prototype);
   } catch {
     return undefined;
   }

@@ -7,8 +7,7 @@ import { Statistics } from '../block/statistics.js';
 import type { Disk } from '../disk/disk.js';
 import { FailedDisk } from '../disk/failed-disk.js';
 import { openDisk } from '../disk/open-disk.js';
-import { PositionedEngine } from '../disk/positioned-engine.js';
-import { UringEngine } from '../disk/uring-engine.js';
+import { openEngine } from '../disk/open-engine.js';
 import { openGuestMemory } from './queue-memory.js';
 import { DeviceWindow } from './window.js';
 import { WindowLoop } from './window-loop.js';
@@ -33,7 +32,7 @@ function serve(disk: Disk): EndReason {
   const memory = openGuestMemory(owner.pid, owner.regions);
   const window = new DeviceWindow(options.window);
   const process = watch(owner.pid);
-  const engine = UringEngine.open() ?? new PositionedEngine();
+  const engine = openEngine(disk);
   const loop = new WindowLoop({
     disk,
     engine: memory.engine(engine),

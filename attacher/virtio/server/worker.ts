@@ -3,11 +3,9 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { DebloatError } from '../../../analyzer/errors.js';
 import { sectorSize } from '../block/protocol.js';
 import { Statistics } from '../block/statistics.js';
-import { CachedReads } from '../disk/cached-reads.js';
 import type { Disk } from '../disk/disk.js';
 import { openDisk } from '../disk/open-disk.js';
-import { PositionedEngine } from '../disk/positioned-engine.js';
-import { UringEngine } from '../disk/uring-engine.js';
+import { openEngine } from '../disk/open-engine.js';
 import { ServeLoop } from './serve-loop.js';
 import type { WorkerMessage, WorkerOptions } from './worker-protocol.js';
 
@@ -29,7 +27,7 @@ function open(): Disk | undefined {
 
 async function serve(disk: Disk): Promise<void> {
   const { queues, id, listener, stop } = options;
-  const engine = CachedReads.over(UringEngine.open() ?? new PositionedEngine(), disk.source);
+  const engine = openEngine(disk);
   const loop = new ServeLoop({
     disk,
     engine,
