@@ -17,7 +17,7 @@ import {
   writable,
 } from '../../../test/support/served-disk.js';
 import { concat, u32, u64 } from '../../../test/support/vhost-client.js';
-import { TestMemory } from '../../../test/support/virtio-driver.js';
+import { TestMemory, TestQueue } from '../../../test/support/virtio-driver.js';
 import { Statistics } from '../block/statistics.js';
 import { PositionedEngine } from '../disk/positioned-engine.js';
 import { Message } from '../vhost-user/protocol.js';
@@ -56,6 +56,29 @@ describe('the transport', () => {
     request(bench, IN, 0, 512);
     expect(bench.statistics.read().interrupts).toBe(1);
     expect(bench.queue.availableEvent()).toBe(2);
+  });
+
+  it('shows the driver what is done of a batch while it goes on with the rest', () => {
+    const shown: number[] = [];
+    const driver: { queue?: TestQueue } = {};
+    const next = () => {
+      shown.push(driver.queue?.usedIndex() ?? -1);
+      return false;
+    };
+    const disk = { sectors, readOnly: true, next, transferred: () => undefined };
+    const bench = serve(() => ({ ...disk, close: () => undefined }));
+    const { memory, queue } = bench;
+    driver.queue = queue;
+    for (let n = 0; n < 12; n++) {
+      const header = memory.allocate(16);
+      memory.view(header, 16).setUint32(0, IN, true);
+      const data = { address: memory.allocate(512), length: 512, write: true };
+      const status = { address: memory.allocate(1), length: 1, write: true };
+      queue.offer(queue.indirect([{ address: header, length: 16 }, data, status]));
+    }
+    bench.client.kick(0);
+    expect(shown).toEqual([...Array<number>(8).fill(0), ...Array<number>(4).fill(8)]);
+    expect(queue.takeUsed()).toHaveLength(12);
   });
 
   it('goes on through memory that comes, goes and moves', () => {

@@ -16,11 +16,13 @@ import type { Vring } from '../vhost-user/vring.js';
 /** What became ready: one of these, or a queue’s kick from `queues` on. */
 const Token = { stop: 0, listener: 1, control: 2, engine: 3, queues: 16 };
 
-/** Requests taken from a queue before they are carried out and published, and others have their turn. */
+/**
+ * Requests, and bytes of them, that are taken from a queue before they are carried out and shown to
+ * the driver: few, so that the driver goes on with these while we do with the next.
+ */
 const turnLimit = Number(process.env['T_LIM'] ?? 8);
-/** The same in bytes. */
 const turnBytes = Number(process.env['T_BYTES'] ?? 65536);
-/** Rounds of the queues before the control socket has its turn. */
+/** Turns of the queues before the control socket has its turn. */
 const roundLimit = 128;
 
 export interface ServeOptions {
@@ -51,8 +53,11 @@ export class ServeLoop {
   #backlog = false;
   readonly #patience = new Patience();
   readonly #anyAvailable = () => {
-    for (const vring of this.#vrings) if (vring.queue?.look('ever') === true) return true;
-    return false;
+    let any = false;
+    for (const vring of this.#vrings) {
+      if (vring.queue?.look('ever') === true) any = vring.pending = true;
+    }
+    return any;
   };
 
   constructor(options: ServeOptions) {
@@ -110,22 +115,24 @@ export class ServeLoop {
       for (const vring of this.#vrings) if (vring.pending) again = this.#accepted(vring) || again;
       this.#device.progress();
       for (const vring of this.#vrings) this.#publish(vring);
-      if (!again && !this.#mayGoOn()) return;
+      if (!again && !this.#moreCame()) return;
     }
     this.#backlog = true;
   }
 
-  /** Whether there is more to take now, or soon; else queues are armed, and it is time to sleep. */
-  #mayGoOn(): boolean {
-    if (!this.#vrings.some((vring) => vring.pending && !vring.full)) return false;
+  /** Queues were found empty: true if one no longer is, now or in a moment; else all ask to be notified. */
+  #moreCame(): boolean {
+    const emptied = this.#vrings.some((vring) => vring.pending && !vring.full);
+    if (!emptied) return false;
+    // What is under way tells by itself when it is done, and that may take long.
     if (!this.#device.busy && this.#patience.waitFor(this.#anyAvailable)) return true;
-    let again = false;
+    let more = false;
     for (const vring of this.#vrings) {
       if (!vring.pending || vring.full) continue;
       vring.pending = vring.queue?.arm() ?? false;
-      again ||= vring.pending;
+      more ||= vring.pending;
     }
-    return again;
+    return more;
   }
 
   /** Take from a queue; true if there is more to take at once. */
