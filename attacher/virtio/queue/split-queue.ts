@@ -23,6 +23,8 @@ export class SplitQueue {
   /** What an earlier server had taken and not given back: to be done before anything new. */
   readonly #resubmit: number[];
   #next: number;
+  /** The available index when it was read last: the driver writes it, so each look at it may be slow. */
+  #known: number;
   #used: number;
   #published: number;
   /** At which index `settle` asked to be notified last. */
@@ -38,6 +40,7 @@ export class SplitQueue {
       this.#resubmit.length > 0
         ? (this.#used + this.#resubmit.length) & 0xffff
         : options.next & 0xffff;
+    this.#known = this.#next;
     // A server before us asked before it gave back: only what it left under way is in doubt.
     this.#armed = this.#resubmit.length > 0 ? -1 : this.#next;
   }
@@ -55,23 +58,28 @@ export class SplitQueue {
   /** Take the next chain; false if there is none. Throws QueueViolation. */
   take(chain: DescriptorChain, memory: GuestMemory): boolean {
     const ring = this.#ring;
-    let head = this.#resubmit.shift();
-    if (head === undefined) {
-      const available = ring.availableIndex();
-      const waiting = (available - this.#next) & 0xffff;
-      if (waiting === 0) return false;
-      if (waiting > ring.size) {
-        throw new QueueViolation(`available index jumped from ${this.#next} to ${available}`);
-      }
-      head = ring.availableHead(this.#next);
+    if (this.#resubmit.length > 0) {
+      chain.read(ring, this.#resubmit.shift() ?? 0, memory, this.#options);
+    } else {
+      if (this.#known === this.#next && !this.#learn()) return false;
+      const head = ring.availableHead(this.#next);
       chain.read(ring, head, memory, this.#options);
       this.#next = (this.#next + 1) & 0xffff;
       this.#options.log?.take(head);
-    } else {
-      chain.read(ring, head, memory, this.#options);
     }
     this.underWay++;
     return true;
+  }
+
+  /** Ask the driver how far the available ring is filled; false if nothing new is there. */
+  #learn(): boolean {
+    const available = this.#ring.availableIndex();
+    const waiting = (available - this.#next) & 0xffff;
+    if (waiting > this.#ring.size) {
+      throw new QueueViolation(`available index jumped from ${this.#next} to ${available}`);
+    }
+    this.#known = available;
+    return waiting > 0;
   }
 
   /** Give a chain back; the driver sees it after `publish`. `length` is how much was written into it. */
