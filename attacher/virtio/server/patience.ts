@@ -1,5 +1,5 @@
 /** How long a look for more goes on, in microseconds: less than a sleep and a wake-up take. */
-const longest = Number(process.env['P_US'] ?? 10);
+const longest = 10;
 /** The most occasions that are let pass after one that was in vain. */
 const mostPassed = 63;
 /** Looks between two at the clock. */

@@ -18,10 +18,11 @@ const Token = { stop: 0, listener: 1, control: 2, engine: 3, queues: 16 };
 
 /**
  * Requests, and bytes of them, that are taken from a queue before they are carried out and shown to
- * the driver: few, so that the driver goes on with these while we do with the next.
+ * the driver: few, so that the driver goes on with these while we do with the next. Fewest when its
+ * queue was empty before, for then it may be asleep, and takes long to wake up.
  */
-const turnLimit = Number(process.env['T_LIM'] ?? 8);
-const turnBytes = Number(process.env['T_BYTES'] ?? 65536);
+const turnLimit = { first: 8, later: 16 };
+const turnBytes = 2 ** 16;
 /** Turns of the queues before the control socket has its turn. */
 const roundLimit = 128;
 
@@ -122,13 +123,12 @@ export class ServeLoop {
 
   /** Queues were found empty: true if one no longer is, now or in a moment; else all ask to be notified. */
   #moreCame(): boolean {
-    const emptied = this.#vrings.some((vring) => vring.pending && !vring.full);
-    if (!emptied) return false;
+    if (!this.#vrings.some((vring) => vring.pending && vring.emptied)) return false;
     // What is under way tells by itself when it is done, and that may take long.
     if (!this.#device.busy && this.#patience.waitFor(this.#anyAvailable)) return true;
     let more = false;
     for (const vring of this.#vrings) {
-      if (!vring.pending || vring.full) continue;
+      if (!vring.pending || !vring.emptied) continue;
       vring.pending = vring.queue?.arm() ?? false;
       more ||= vring.pending;
     }
@@ -141,14 +141,15 @@ export class ServeLoop {
     if (queue === undefined) return (vring.pending = false);
     try {
       queue.disarm();
-      vring.full = false;
-      switch (this.#device.accept(queue, turnLimit, turnBytes)) {
+      const limit = vring.emptied ? turnLimit.first : turnLimit.later;
+      vring.emptied = false;
+      switch (this.#device.accept(queue, limit, turnBytes)) {
         case 'limit':
           return true;
         case 'full':
-          vring.full = true; // a completion brings us back here
-          return false;
+          return false; // a completion brings us back here
         case 'empty':
+          vring.emptied = true;
           return false;
       }
     } catch (error) {

@@ -15,8 +15,8 @@ export class Vring {
   enabled = false;
   /** The driver may have made something available since we looked. */
   pending = false;
-  /** It has more than may be under way at once. */
-  full = false;
+  /** All that was available was taken when we looked last. */
+  emptied = true;
   /** The driver broke the rules: the queue rests until the client sets it up anew. */
   broken = false;
   queue: SplitQueue | undefined;
@@ -48,6 +48,7 @@ export class Vring {
     if (this.queue) this.base = this.queue.next;
     this.queue = undefined;
     this.pending = false;
+    this.emptied = true;
   }
 
   /** Tell the driver that there are used buffers; without a descriptor it polls. */
