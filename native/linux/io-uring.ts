@@ -77,6 +77,7 @@ export class IoUring {
   readonly #cqMask: number;
   #sqTail = 0;
   #pending = 0;
+  #underWay = 0;
   #cqHead = 0;
 
   private constructor(fd: number, created: DataView) {
@@ -183,6 +184,7 @@ export class IoUring {
       );
       if (done >= 0) {
         this.#pending -= done;
+        this.#underWay += done;
         if (this.#pending === 0) return;
       } else {
         const { EINTR, EAGAIN, EBUSY } = constants.errno;
@@ -192,9 +194,14 @@ export class IoUring {
     }
   }
 
-  /** Whether operations wait to be submitted. */
-  get pending(): boolean {
-    return this.#pending > 0;
+  /** How many operations wait to be submitted. */
+  get pending(): number {
+    return this.#pending;
+  }
+
+  /** How many were submitted of which `next` has not told yet. */
+  get underWay(): number {
+    return this.#underWay;
   }
 
   /** Take the next completion into `tag` and `result`; false if there is none. */
@@ -205,6 +212,7 @@ export class IoUring {
     this.result = this.#cqes.getInt32(at + 8, true);
     this.#cqHead = (this.#cqHead + 1) >>> 0;
     Atomics.store(this.#indices, this.#at.cqHead, this.#cqHead);
+    this.#underWay--;
     return true;
   }
 

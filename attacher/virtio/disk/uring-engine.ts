@@ -20,6 +20,9 @@ import { Transfer } from '../block/request.js';
 import { mostRequests, type IoEngine, type Step } from './io-engine.js';
 import { Vectors } from './vectors.js';
 
+/** Reads that are handed on together while the medium is busy. */
+const mostHeldBack = 2;
+
 /**
  * Transfers by io_uring: all that were started go to the kernel in one system call. A read that is
  * alone is first tried without it, for in the page cache that is cheaper.
@@ -59,7 +62,7 @@ export class UringEngine implements IoEngine {
 
   start(request: Step): void {
     const first = this.#alone;
-    if (first === undefined && request.transfer === Transfer.read && !this.#ring.pending) {
+    if (first === undefined && request.transfer === Transfer.read && this.#ring.pending === 0) {
       this.#alone = request;
       return;
     }
@@ -142,6 +145,9 @@ export class UringEngine implements IoEngine {
       }
     }
     while (!this.#ring.push(operation, tag)) this.#ring.submit(1);
+    // Others wait for the medium, so this will: then it had better begin soon.
+    const slow = transfer === Transfer.read && this.#ring.underWay > 0;
+    if (slow && this.#ring.pending >= mostHeldBack) this.#ring.submit();
   }
 
   /** One buffer goes as it is, several as a vector. */
