@@ -352,7 +352,7 @@ describe('debloat attach docker://', () => {
       ...['attach', '--session', 'listed', '--overlay', overlay, `docker://${web}`, '--', 'true'],
     ]);
     expect(twin.stderr).toContain('A session "listed" exists already');
-    expect((await runCliWell(['detach', 'listed'])).stdout).toBe('listed\n');
+    expect((await runCliWell(['detach', 'listed'])).stdout).toBe('listed');
     expect((await session).exitCode).toBe(143);
     expect((await runCliWell(['sessions'])).stdout).not.toContain('listed');
     expect(facts(web)).toEqual(before);

@@ -1,6 +1,9 @@
 /* The stream to the host. */
 #include "stage2.h"
 
+#define SHUT_WR 1
+#define END_MS 2000 /* for the host to hang up */
+
 int channel;
 
 static int write_all(const u8 *bytes, u64 size)
@@ -82,4 +85,18 @@ int read_frame(u8 *payload, u32 *size)
 	if (*size > FRAME_MOST || read_all(payload, *size))
 		return 0;
 	return header[0];
+}
+
+/*
+ * No more will be sent. A socket that is closed with input unread is reset, and what the host has not
+ * read by then may be lost: so its input is read until the host hangs up, too.
+ */
+void end_channel(void)
+{
+	static u8 unread[4096];
+	struct pollfd more = { channel, POLLIN, 0 };
+
+	call(shutdown, channel, SHUT_WR);
+	while (poll_for(&more, 1, END_MS) > 0 && call(read, channel, unread, sizeof unread) > 0)
+		;
 }

@@ -72,6 +72,7 @@ asm(".globl _start\n_start: mov x29, #0\n mov x0, sp\n bl start\n");
 __attribute__((used)) void start(u64 *stack)
 {
 	char **arguments = (char **)(stack + 1);
+	int result;
 
 	if (stack[0] < 2)
 		call(exit_group, 2);
@@ -81,5 +82,7 @@ __attribute__((used)) void start(u64 *stack)
 	close_others();
 	call(setsid);
 	signal_action(SIGPIPE, SIG_IGN);
-	call(exit_group, session() ? 1 : 0);
+	result = session();
+	end_channel();
+	call(exit_group, result ? 1 : 0);
 }

@@ -29,6 +29,7 @@ void copy(void *to, const void *from, u64 size);
 /* channel.c: the stream to the host. */
 extern int channel;
 int send_frame(enum frame type, const void *payload, u32 size);
+void end_channel(void);
 /* Tell the host what could not be done; returns `error`. */
 int failed(const char *what, s64 error);
 void note(const char *what, s64 error);
