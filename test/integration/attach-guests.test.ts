@@ -80,7 +80,9 @@ describe.each(guests)('a session in %s', (_, options) => {
 describe('a session whose machine', () => {
   const open = async (machine: Attachable) => {
     const words = [main, ...attachWords(machine, ['cat'])];
-    const session = execa(process.execPath, words, { stdin: 'pipe', reject: false });
+    const session = execa(process.execPath, words, {
+      ...{ stdin: 'pipe', reject: false, env: { NO_COLOR: '1' } },
+    });
     session.stdin.write('there\n');
     await Promise.race([session, once(session.stdout, 'data')]);
     return { session }; // a promise by itself would be waited for
