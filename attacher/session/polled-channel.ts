@@ -9,6 +9,18 @@ const healthInterval = 500;
 /** How long stage 2 may take to go when it was hung up, in milliseconds. */
 const hangUpPatience = 5000;
 
+/** How long a guest that wrote nonsense may prove to have been started anew, in milliseconds. */
+const verdictPatience = 20_000;
+
+async function staysAlive(isAlive: () => boolean): Promise<boolean> {
+  const end = performance.now() + verdictPatience;
+  while (isAlive()) {
+    if (performance.now() > end) return true;
+    await sleep(healthInterval);
+  }
+  return false;
+}
+
 /** Rings as a channel: they tell of nothing by themselves, so they are looked at, as long as `isAlive`. */
 export function polledChannel(rings: GuestChannel, isAlive: () => boolean): Channel {
   let last: Promise<void> = Promise.resolve();
@@ -43,8 +55,9 @@ export function polledChannel(rings: GuestChannel, isAlive: () => boolean): Chan
         try {
           bytes = rings.read();
         } catch (error) {
-          if (isAlive()) throw error;
-          return undefined; // the memory went with the hypervisor
+          // The memory went with the hypervisor, or another kernel uses it: that takes a while to show.
+          if (await staysAlive(isAlive)) throw error;
+          return undefined;
         }
         if (bytes.length > 0) return bytes;
         if (rings.ended) over = true;
