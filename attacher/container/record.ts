@@ -1,10 +1,7 @@
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { z } from 'zod';
 import { DebloatError } from '../../analyzer/errors.js';
 import { startTimeOf } from '../../analyzer/workspace/processes.js';
-import { failedWith } from '../../native/linux/system-error.js';
-import { stateDirectory } from '../state-directory.js';
+import { SessionNotes } from '../session-notes.js';
 
 const schema = z.object({
   id: z.string().regex(/^[0-9a-z-]{1,32}$/),
@@ -19,7 +16,7 @@ const schema = z.object({
 /** A session in a container. All of it goes with its process, so this is only for people to see. */
 export type ContainerRecord = z.infer<typeof schema>;
 
-const fileOf = (id: string) => join(stateDirectory('containers'), `${id}.json`);
+const notes = new SessionNotes('containers', schema);
 
 /** Note a session of this process; what takes the note away. Throws DebloatError if the name is in use. */
 export function noteSession(session: Omit<ContainerRecord, 'owner'>): () => void {
@@ -29,35 +26,15 @@ export function noteSession(session: Omit<ContainerRecord, 'owner'>): () => void
     });
   }
   const owner = { pid: process.pid, started: startTimeOf(process.pid) ?? '' };
-  mkdirSync(stateDirectory('containers'), { recursive: true, mode: 0o700 });
-  const file = fileOf(session.id);
-  writeFileSync(`${file}.new`, JSON.stringify({ ...session, owner }), { mode: 0o600 });
-  renameSync(`${file}.new`, file);
-  return () => rmSync(file, { force: true });
+  notes.write({ ...session, owner });
+  return () => notes.remove(session.id);
 }
 
 /** The sessions in containers that live; notes of others are removed. */
 export function containerSessions(): ContainerRecord[] {
-  let names: string[];
-  try {
-    names = readdirSync(stateDirectory('containers'));
-  } catch (error) {
-    if (failedWith(error, 'ENOENT', 'EACCES')) return [];
-    throw error;
-  }
-  return names.flatMap((name) => {
-    const record = read(join(stateDirectory('containers'), name));
-    if (record === undefined) return [];
-    if (startTimeOf(record.owner.pid) === record.owner.started) return [record];
-    rmSync(fileOf(record.id), { force: true });
-    return [];
+  return notes.all().filter(({ id, owner }) => {
+    const lives = startTimeOf(owner.pid) === owner.started;
+    if (!lives) notes.remove(id);
+    return lives;
   });
-}
-
-function read(path: string): ContainerRecord | undefined {
-  try {
-    return schema.parse(JSON.parse(readFileSync(path, 'utf8')));
-  } catch {
-    return undefined; // gone meanwhile, or of another version
-  }
 }

@@ -1,8 +1,5 @@
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { z } from 'zod';
-import { failedWith } from '../../native/linux/system-error.js';
-import { stateDirectory } from '../state-directory.js';
+import { SessionNotes } from '../session-notes.js';
 import { startTimeOf } from '../../analyzer/workspace/processes.js';
 
 const address = z.union([
@@ -51,46 +48,25 @@ export const gdbRecord = z.object({
 });
 export type GdbRecord = z.infer<typeof gdbRecord>;
 
-const fileOf = (id: string) => join(stateDirectory('sessions'), `${id}.json`);
+const notes = new SessionNotes('sessions', gdbRecord);
 
 /** Note what is about to be in the guest. */
 export function writeRecord(record: GdbRecord): void {
-  mkdirSync(stateDirectory('sessions'), { recursive: true, mode: 0o700 });
-  const temporary = `${fileOf(record.id)}.new`;
-  writeFileSync(temporary, JSON.stringify(record), { mode: 0o600 });
-  renameSync(temporary, fileOf(record.id));
+  notes.write(record);
 }
 
 export function removeRecord(id: string): void {
-  rmSync(fileOf(id), { force: true });
+  notes.remove(id);
 }
 
 /** Sessions in the machine of process `pid` (of all, without one); those of machines that are gone are forgotten. */
 export function gdbSessions(pid?: number): { record: GdbRecord; alive: boolean }[] {
-  let names: string[];
-  try {
-    names = readdirSync(stateDirectory('sessions'));
-  } catch (error) {
-    if (failedWith(error, 'ENOENT', 'EACCES')) return [];
-    throw error;
-  }
-  return names
-    .filter((name) => name.endsWith('.json'))
-    .flatMap((name) => {
-      const record = read(join(stateDirectory('sessions'), name));
-      if (record === undefined || (pid !== undefined && record.machine.pid !== pid)) return [];
-      if (startTimeOf(record.machine.pid) !== record.machine.started) {
-        removeRecord(record.id);
-        return [];
-      }
-      return [{ record, alive: startTimeOf(record.owner.pid) === record.owner.started }];
-    });
-}
-
-function read(path: string): GdbRecord | undefined {
-  try {
-    return gdbRecord.parse(JSON.parse(readFileSync(path, 'utf8')));
-  } catch {
-    return undefined; // being written, or of another version
-  }
+  return notes.all().flatMap((record) => {
+    if (pid !== undefined && record.machine.pid !== pid) return [];
+    if (startTimeOf(record.machine.pid) !== record.machine.started) {
+      removeRecord(record.id);
+      return [];
+    }
+    return [{ record, alive: startTimeOf(record.owner.pid) === record.owner.started }];
+  });
 }

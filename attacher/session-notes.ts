@@ -1,0 +1,60 @@
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { z } from 'zod';
+import { failedWith } from '../native/linux/system-error.js';
+
+/**
+ * Where sessions are noted that leave no trace of their own to find them by. For root it is a place
+ * that a restart of the host empties, as it does machines and containers.
+ */
+function stateDirectory(kind: 'sessions' | 'containers'): string {
+  const uid = process.geteuid?.() ?? 0;
+  if (uid === 0) return join('/run/debloat', kind);
+  const runtime = process.env['XDG_RUNTIME_DIR'] ?? join(tmpdir(), `debloat-${uid}`);
+  return join(runtime, `debloat-${kind}`);
+}
+
+/** Notes about sessions of one kind, a file each, which are whole or not there. */
+export class SessionNotes<T extends { id: string }> {
+  constructor(
+    readonly kind: 'sessions' | 'containers',
+    readonly schema: z.ZodType<T>,
+  ) {}
+
+  write(note: T): void {
+    mkdirSync(stateDirectory(this.kind), { recursive: true, mode: 0o700 });
+    const file = this.#fileOf(note.id);
+    writeFileSync(`${file}.new`, JSON.stringify(note), { mode: 0o600 });
+    renameSync(`${file}.new`, file);
+  }
+
+  remove(id: string): void {
+    rmSync(this.#fileOf(id), { force: true });
+  }
+
+  /** Those that can be read; none where the directory is somebody else's. */
+  all(): T[] {
+    let names: string[];
+    try {
+      names = readdirSync(stateDirectory(this.kind));
+    } catch (error) {
+      if (failedWith(error, 'ENOENT', 'EACCES')) return [];
+      throw error;
+    }
+    return names.filter((name) => name.endsWith('.json')).flatMap((name) => this.#read(name));
+  }
+
+  #read(name: string): T[] {
+    try {
+      const text = readFileSync(join(stateDirectory(this.kind), name), 'utf8');
+      return [this.schema.parse(JSON.parse(text))];
+    } catch {
+      return []; // gone meanwhile, or of another version
+    }
+  }
+
+  #fileOf(id: string): string {
+    return join(stateDirectory(this.kind), `${id}.json`);
+  }
+}
