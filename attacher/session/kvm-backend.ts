@@ -1,10 +1,11 @@
 import { Command } from '../guest/stage-steps.js';
 import { attachDisk, exclusively, preparePlan } from '../hijack/index.js';
 import { startTimeOf } from '../../analyzer/workspace/processes.js';
-import { openVirtualMachine } from '../hypervisor/index.js';
+import { isRunning, openVirtualMachine } from '../hypervisor/index.js';
 import type { OpenRequest, OpenSession } from './backend.js';
 import { modulesFor, overlayDrivers, windowDrivers } from '../modules/index.js';
 import { loadByStage2, readStage2, startStage2 } from './kvm-stage2.js';
+import { Pulse } from './pulse.js';
 
 /** Open a session through the KVM hijack: disk and rings are in the arena. Refused where KVM runs no guest here. */
 export async function openByKvm(request: OpenRequest): Promise<OpenSession> {
@@ -51,11 +52,15 @@ async function open(
   });
   const { attached, channel } = opened;
   const { stopped, guest } = attached.times;
+  const pulse = new Pulse(
+    () => attached.attachment.control.beats,
+    () => Promise.resolve(machine.vcpus.some((vcpu) => isRunning(pid, vcpu))),
+  );
   return {
     backend: `${machine.name} by KVM`,
     ...{ serial, channel, modules: [] },
     times: { prepare, stopped, guest, total: performance.now() - begun },
-    isAlive: () => startTimeOf(pid) === started && attached.attachment.hangs,
+    isAlive: () => startTimeOf(pid) === started && attached.attachment.hangs && pulse.beats,
     close: async () => {
       const { attachment } = attached;
       try {
