@@ -8,7 +8,7 @@ import { UserSession, type SessionArguments } from './user-session.js';
 export interface VmSessionArguments extends SessionArguments {
   gdb?: string;
   qmp?: string;
-  container?: number;
+  container?: number | string;
   modules?: string;
 }
 

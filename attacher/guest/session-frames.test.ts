@@ -73,6 +73,14 @@ describe('frames to stage 2', () => {
     expect(frames[7]?.[1].toString('hex')).toBe('1800500000000000');
   });
 
+  it('name a container by a frame of its own', () => {
+    const settings = { command: ['true'], overlay: { serial: 'x' }, container: 'web' };
+    expect(cut(settingsFrames(settings))).toContainEqual([
+      FrameType.containerName,
+      Buffer.from('web'),
+    ]);
+  });
+
   it('refuse what cannot be carried', () => {
     const overlay = { serial: 'x' };
     expect(() => settingsFrames({ command: [], overlay })).toThrow(RangeError);

@@ -22,6 +22,7 @@ export const FrameType = {
   module: 0x18,
   file: 0x19,
   load: 0x1a,
+  containerName: 0x1b,
   run: 0x1f,
   output: 0x21,
   errors: 0x22,
@@ -49,8 +50,8 @@ export interface SessionSettings {
   readonly user?: { uid: number; gid: number; groups?: readonly number[] };
   /** The overlay: the serial number of its disk, its file, or a folder where it is mounted. */
   readonly overlay: { serial: string } | { file: string } | { tree: string };
-  /** A process whose namespaces the command joins. */
-  readonly container?: number;
+  /** A process whose namespaces the command joins, or the name of a container to find it by. */
+  readonly container?: number | string;
   /** The command gets a terminal of this size; else pipes. */
   readonly terminal?: TerminalSize;
   /** Loaded into the kernel first, in this order. */
@@ -93,6 +94,12 @@ function overlayFrame(overlay: SessionSettings['overlay']): Uint8Array {
   return textFrame(FrameType.tree, overlay.tree);
 }
 
+function containerFrame(container: number | string): Uint8Array {
+  return typeof container === 'string'
+    ? textFrame(FrameType.containerName, container)
+    : frame(FrameType.container, numbers(4, [container]));
+}
+
 /** Everything that stage 2 needs before it runs the command. */
 export function settingsFrames(settings: SessionSettings): Uint8Array {
   if (settings.command.length === 0) throw new RangeError('a session needs a command');
@@ -109,9 +116,7 @@ export function settingsFrames(settings: SessionSettings): Uint8Array {
   if (user) {
     frames.push(frame(FrameType.user, numbers(4, [user.uid, user.gid, ...(user.groups ?? [])])));
   }
-  if (settings.container !== undefined) {
-    frames.push(frame(FrameType.container, numbers(4, [settings.container])));
-  }
+  if (settings.container !== undefined) frames.push(containerFrame(settings.container));
   if (settings.terminal) {
     frames.push(frame(FrameType.terminal, sizePayload(settings.terminal)));
   }
@@ -162,7 +167,7 @@ export type SessionEvent =
   | { readonly type: 'started'; readonly process: number }
   /** `signal` is set where it was killed by one. */
   | { readonly type: 'exit'; readonly code: number; readonly signal?: number }
-  /** `errno` is positive. */
+  /** `errno` is positive, or 0 where `what` says all. */
   | { readonly type: 'failed' | 'note'; readonly errno: number; readonly what: string };
 
 function nonsense(): DebloatError {
@@ -196,7 +201,7 @@ function eventOf(type: number, payload: Buffer): SessionEvent | undefined {
     case FrameType.note:
       return {
         type: type === FrameType.failed ? 'failed' : 'note',
-        errno: -(numberOf(payload) | 0),
+        errno: 0 - (numberOf(payload) | 0), // and not -0
         what: payload.toString('utf8', 4).replace(/[\x00-\x1f\x7f-\x9f]/g, '?'),
       };
     default:

@@ -77,6 +77,8 @@ describe('a conversation with stage 2', () => {
     await expect(failed).rejects.toThrow(
       'The session could not be started: mount it: operation not permitted.',
     );
+    const whole = converse(new Script([failure(0, 'no tea')]), settings, new CapturedEnd(9));
+    await expect(whole).rejects.toThrow('The session could not be started: no tea.');
     const lost = converse(new Script([started]), settings, new CapturedEnd(9));
     await expect(lost).rejects.toThrow('lost');
   });

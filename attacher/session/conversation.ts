@@ -57,6 +57,7 @@ export async function converse(
 
 /** "no-such-command: no such file or directory" */
 export function sentenceOf({ what, errno }: { what: string; errno: number }): string {
+  if (errno === 0) return what;
   return `${what}: ${getSystemErrorMap().get(-errno)?.[1] ?? `error ${errno}`}`;
 }
 

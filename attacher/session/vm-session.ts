@@ -25,8 +25,8 @@ export interface VmSessionOptions extends WaysAsked {
   directory?: string | undefined;
   /** By numbers; else root. */
   user?: { uid: number; gid: number } | undefined;
-  /** A process of the guest whose namespaces are joined. */
-  container?: number | undefined;
+  /** A process of the guest whose namespaces are joined, or a container's name. */
+  container?: number | string | undefined;
   /** The user's end, made when the session is open. */
   makeEnd: () => UserEnd;
   /** Told before the machine is touched; the session does not begin if this fails. */

@@ -3,7 +3,8 @@ import { DebloatError, ExitCode } from '../../analyzer/errors.js';
 import { parseTarget, type Target } from '../../attacher/targets.js';
 import { attachDiskOnly, type DiskArguments } from '../attach-disk.js';
 import { attachToContainer, type ContainerSessionArguments } from '../container-session.js';
-import { addCommonOptions, option, wholeNumber } from '../options.js';
+import { guestContainer } from '../guest-container.js';
+import { addCommonOptions, option } from '../options.js';
 import { attachToVm, type VmSessionArguments } from '../vm-session.js';
 
 interface AttachOptions extends ContainerSessionArguments, VmSessionArguments, DiskArguments {
@@ -38,9 +39,10 @@ export function attachCommand(): Command {
     .addOption(option('--gdb <address>', 'gdb stub of the hypervisor: SOCKET or HOST:PORT'))
     .addOption(option('--qmp <address>', 'QEMU’s monitor: SOCKET or HOST:PORT'))
     .addOption(
-      option('--container <pid>', 'join the namespaces of this process of the guest').argParser(
-        wholeNumber(1),
-      ),
+      option(
+        '--container <name>',
+        'join the namespaces of this container in the guest: its name, its ID or a PID there',
+      ).argParser(guestContainer),
     )
     .addOption(
       option('--disk-only', 'an image as a disk alone, to mount in the guest, until Ctrl-C'),

@@ -77,6 +77,31 @@ describe.each(guests)('a session in %s', (_, options) => {
   });
 });
 
+it('a session joins a container of the guest by its name', async () => {
+  const machine = await start({
+    ...{ suite: 'bookworm', modules: [...disk, 'overlay'] },
+    script: `
+mkdir -p /web/proc /web/etc /web/mnt /web/run && cp -a /bin /web/ && echo web >/web/etc/hostname
+unshare -m chroot /web sleep 100000 &`,
+  });
+  try {
+    const session = (name: string) =>
+      runCli([
+        ...['attach', '--container', name],
+        ...attachWords(machine, ['cat', '/opt/hello', '/etc/hostname']).slice(1),
+      ]);
+    const { stdout, stderr } = await session('web');
+    expect(stdout, stderr).toBe('from the overlay\nweb');
+    const none = await session('nobody');
+    expect(none.stderr).toMatch(
+      /^error: The session could not be started: no container nobody in the guest\.$/m,
+    );
+    expect(none.code).toBe(1);
+  } finally {
+    await machine.guest.stop();
+  }
+});
+
 describe('a session whose machine', () => {
   const open = async (machine: Attachable) => {
     const words = [main, ...attachWords(machine, ['cat'])];

@@ -1,69 +1,22 @@
-import type { ChildProcess } from 'node:child_process';
 import { execFileSync, spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
-import { arch, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { SessionEvent, SessionSettings } from '../../attacher/guest/session-frames.js';
+import type { SessionSettings } from '../../attacher/guest/session-frames.js';
 import {
-  SessionDecoder,
   inputEndFrame,
   inputFrames,
   resizeFrame,
-  settingsFrames,
   signalFrame,
 } from '../../attacher/guest/session-frames.js';
+import { Stage2Session as Session } from '../support/stage2-session.js';
 
 /**
  * Stage 2 on this machine's own kernel, the overlay being a folder: everything but its start by a
  * guest's kernel. Needs root.
  */
-
-const name = arch() === 'arm64' ? 'stage2-arm64' : 'stage2-amd64';
-const program = fileURLToPath(new URL(`../../dist/native/${name}`, import.meta.url));
-
-class Session {
-  readonly process: ChildProcess;
-  readonly stream: Duplex;
-  readonly events: SessionEvent[] = [];
-  readonly closed: Promise<unknown>;
-
-  constructor(settings: SessionSettings) {
-    this.process = spawn(program, ['3'], { stdio: ['ignore', 'ignore', 'ignore', 'pipe'] });
-    this.stream = this.process.stdio[3] as Duplex;
-    const decoder = new SessionDecoder();
-    this.stream.on('data', (bytes: Buffer) => {
-      this.events.push(...decoder.push(bytes));
-    });
-    // Its last frames come first; then the end may be a reset, where it did not read all of ours.
-    this.stream.on('error', () => undefined);
-    this.closed = Promise.all([
-      new Promise((resolve) => this.process.once('exit', resolve)),
-      new Promise((resolve) => this.stream.once('close', resolve)),
-    ]);
-    this.stream.write(settingsFrames(settings));
-  }
-
-  bytes(type: 'output' | 'errors'): Buffer {
-    return Buffer.concat(
-      this.events.flatMap((event) => (event.type === type ? [event.bytes] : [])),
-    );
-  }
-
-  get output(): string {
-    return this.bytes('output').toString();
-  }
-
-  async until(text: string): Promise<void> {
-    for (let left = 500; !this.output.includes(text); left--) {
-      if (left === 0) throw new Error(`no "${text}" in "${this.output}"`);
-      await sleep(20);
-    }
-  }
-}
 
 describe('stage 2', () => {
   let folder = '';

@@ -46,16 +46,18 @@ int container_enter(const char *overlay)
 		return failed("take the overlay along (open_tree)", tree);
 	mounts_are_ours = 0;
 	result = call(setns, mounts, CLONE_NEWNS);
-	/* Its root may be a folder of its namespace's. */
 	if (!result)
 		result = call(fchdir, root);
-	if (!result)
-		result = call(chroot, ".");
 	if (result)
 		return failed("enter the container's mounts", result);
+	/* Before the change of root: that may be a folder, where no mounts can be made private. */
 	result = own_mounts();
-	if (!result)
-		result = workspace();
+	if (result)
+		return result;
+	result = call(chroot, ".");
+	if (result)
+		return failed("enter the container's root", result);
+	result = workspace();
 	if (result)
 		return result;
 	result = call(move_mount, tree, "", AT_FDCWD, "o", MOVE_MOUNT_F_EMPTY_PATH);

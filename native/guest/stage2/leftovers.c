@@ -5,66 +5,38 @@
 #define ROUND_MS 20
 #define WNOHANG 1
 
-static int namespace_of(const char *process, char *name, u64 size)
+static char ours[64];
+static u32 self;
+static int found;
+
+static void kill_ours(const char *name, u32 process)
 {
-	char path[64] = "";
-	s64 length;
+	char theirs[64];
 
-	if (append(path, sizeof path, process) || append(path, sizeof path, "/ns/mnt"))
-		return -ENAMETOOLONG;
-	length = call(readlinkat, proc_folder, path, name, size - 1);
-	if (length < 0)
-		return (int)length;
-	name[length] = 0;
-	return 0;
-}
-
-static u32 number_of(const char *text)
-{
-	u32 number = 0;
-
-	for (; *text >= '0' && *text <= '9'; text++)
-		number = number * 10 + (*text - '0');
-	return *text ? 0 : number;
+	if (process == self || process_link(name, "ns/mnt", theirs, sizeof theirs) ||
+	    !equal(ours, theirs))
+		return;
+	call(kill, process, SIGKILL);
+	found++;
 }
 
 /* Kills once; how many there were. */
-static int kill_all(const char *ours)
+static int kill_all(void)
 {
-	static u8 entries[32768];
-	u32 self = call(getpid);
-	int found = 0;
-	s64 got;
-
-	call(lseek, proc_folder, 0, 0);
-	while ((got = call(getdents64, proc_folder, entries, sizeof entries)) > 0) {
-		s64 at = 0;
-
-		while (at < got) {
-			struct entry *entry = (struct entry *)(entries + at);
-			u32 process = number_of(entry->name);
-			char theirs[64];
-
-			at += entry->length;
-			if (!process || process == self ||
-			    namespace_of(entry->name, theirs, sizeof theirs) || !equal(ours, theirs))
-				continue;
-			call(kill, process, SIGKILL);
-			found++;
-		}
-	}
+	found = 0;
+	each_process(kill_ours);
 	return found;
 }
 
 void end_leftovers(void)
 {
-	char ours[64];
 	int round;
 
+	self = call(getpid);
 	/* Never in a namespace that is not ours alone. */
-	if (!mounts_are_ours || namespace_of("self", ours, sizeof ours))
+	if (!mounts_are_ours || process_link("self", "ns/mnt", ours, sizeof ours))
 		return;
-	for (round = 0; round < ROUNDS && kill_all(ours); round++) {
+	for (round = 0; round < ROUNDS && kill_all(); round++) {
 		while (call(wait4, -1, 0, WNOHANG, 0) > 0)
 			;
 		pause_ms(ROUND_MS);

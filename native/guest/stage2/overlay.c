@@ -20,6 +20,8 @@ int overlay_prepare(void)
 {
 	int result = private_mounts();
 
+	if (!result && settings.container_name)
+		result = container_find(settings.container_name, &settings.container);
 	if (!result && settings.container)
 		result = container_open(settings.container);
 	if (!result)

@@ -26,13 +26,14 @@ enum frame {
 	FRAME_MODULE = 0x18,	  /* bytes of a kernel module, in pieces */
 	FRAME_FILE = 0x19,	  /* or the path of a file that holds the overlay */
 	FRAME_LOAD = 0x1a,	  /* load the module whose pieces came: its name */
+	FRAME_CONTAINER_NAME = 0x1b, /* or the name of a container to find such a process by */
 	FRAME_RUN = 0x1f,	  /* that is all: run the command; after modules there may be none */
 	/* Stage 2 to host. */
 	FRAME_OUTPUT = 0x21,  /* of the program, or its terminal */
 	FRAME_ERRORS = 0x22,  /* its standard error, where it has no terminal */
 	FRAME_STARTED = 0x23, /* the program runs: its process id, 32 bits */
 	FRAME_EXIT = 0x24,    /* it ended: wait status, 32 bits; the last frame */
-	FRAME_FAILED = 0x25,  /* errno, 32 bits, and what failed; then comes the end */
+	FRAME_FAILED = 0x25,  /* errno, 32 bits, and what failed, 0 if that says all; then the end */
 	FRAME_NOTE = 0x26,    /* errno and what went another way than usual */
 };
 

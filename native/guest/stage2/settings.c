@@ -68,6 +68,8 @@ static int keep_setting(int type, const u8 *payload, u32 size)
 			return -EPROTO;
 		copy(&settings.container, payload, 4);
 		return 0;
+	case FRAME_CONTAINER_NAME:
+		return (settings.container_name = keep(payload, size)) ? 0 : -E2BIG;
 	case FRAME_TERMINAL:
 		if (size != sizeof settings.size)
 			return -EPROTO;

@@ -43,6 +43,7 @@ struct settings {
 	const char *directory, *serial, *tree, *file;
 	u32 uid, gid, groups[GROUPS_MOST], group_count, has_user;
 	u32 container;
+	const char *container_name;
 	int terminal;
 	u16 size[4];
 	u32 modules; /* that were loaded */
@@ -68,6 +69,22 @@ int mount_number(u64 number, const char *target);
 /* loop.c: mount the overlay's file. */
 int mount_file(const char *path, const char *target);
 
+/* processes.c: the guest's processes, found through proc_folder. */
+int process_link(const char *process, const char *what, char *name, u64 size);
+void each_process(void (*visit)(const char *name, u32 process));
+
+/* engines.c */
+#define ID_LENGTH 64
+#define ENGINE_IDS 2
+#define NAME_BYTES 129 /* with its NUL */
+int is_id(const char *id); /* whether it begins with that many hexadecimal digits */
+/* What comes from `file`, which is closed; nothing if it is no file. */
+void read_text(int file, char *buffer, u64 size);
+/* How many engines know `name`, and their IDs for it. */
+int engine_ids(const char *name, char ids[ENGINE_IDS][ID_LENGTH + 1]);
+
+/* find-container.c */
+int container_find(const char *name, u32 *process);
 /* container.c */
 int container_open(u32 process);
 /* Takes the tree at `overlay` along into a copy of its mount namespace, as a descriptor. */
