@@ -22,7 +22,10 @@ struct piece {
   uint32_t done;
 };
 
-/* A mapped file, as it was then, and when each of its pages was last seen in the page cache (in ticks). */
+/*
+ * A mapped file, as it was then, and when each of its pages was last seen in the page cache (in ticks); no `seen`:
+ * a file in memory that nobody else has.
+ */
 struct image {
   uint64_t start;
   uint64_t size;
@@ -77,10 +80,11 @@ static int resident(const struct image *image, uint64_t from, uint32_t length, u
 }
 
 /*
- * Carry out those of `count` copies out of `image` whose source is in the page cache; none if the
- * file has become shorter, for then a page may have lost its end, and shows zeros there.
+ * Carry out those of `count` copies out of `image` whose source is in memory; none if the file has
+ * become shorter, for then a page may have lost its end, and shows zeros there.
  */
 void debloat_copy(const struct image *image, struct piece *pieces, int64_t count) {
+  const int in_memory = image->seen == 0;
   const uint32_t now = tick();
   volatile int64_t at = 0;
   sigjmp_buf here;
@@ -91,11 +95,12 @@ void debloat_copy(const struct image *image, struct piece *pieces, int64_t count
     piece->done = 0;
     /* Where its first byte is takes as long to find out as a good part of the copy: meanwhile. */
     if (at + 1 < count) __builtin_prefetch((const void *)piece[1].from);
-    if (!resident(image, piece->from, piece->length, now)) continue;
+    if (!in_memory && !resident(image, piece->from, piece->length, now)) continue;
     memcpy((void *)piece->to, (const void *)piece->from, piece->length);
     piece->done = 1;
   }
   guard = NULL;
+  if (in_memory) return;
   struct stat file;
   if (fstat((int)image->fd, &file) == 0 && (uint64_t)file.st_size >= image->size) return;
   for (int64_t n = 0; n < count; n++) pieces[n].done = 0;
