@@ -152,9 +152,13 @@ describe('reads of a cached image', () => {
     engine = CachedReads.over(other, { fd, size: 2 ** 20, inMemory: false });
     engine.start(step(1, 2 ** 19, [4096]));
     engine.start(step(2, 0, [4096]));
+    engine.start(step(3, 32_768, [4096])); // near to what is cached
+    engine.start(step(4, 4096, [4096]));
     expect(run()).toEqual([
       [2, 4096],
+      [4, 4096],
       [1, -5],
+      [3, -5],
     ]);
   });
 
