@@ -1,4 +1,5 @@
-import { closeSync, readSync, writeSync } from 'node:fs';
+import { closeSync, openSync, readSync, writeSync } from 'node:fs';
+import { closeDescriptor } from '../../../native/linux/event.js';
 import { createMemoryFile } from '../../../native/linux/memory-file.js';
 import { FileDisk } from './file-disk.js';
 
@@ -6,8 +7,8 @@ import { FileDisk } from './file-disk.js';
 const chunk = 2 ** 20;
 
 /**
- * A read-only image of `size` bytes as a file in our own memory, to which the kernel never needs to
- * go for it. Reads all of `fd` and closes it; throws where the file ends early.
+ * A read-only image of `size` bytes, held in memory: no read of it waits for a medium. Reads all of
+ * `fd` and closes it; throws where the file ends early.
  */
 export function preloaded(fd: number, size: number): FileDisk {
   const memory = createMemoryFile('debloat-image', size);
@@ -21,10 +22,11 @@ export function preloaded(fd: number, size: number): FileDisk {
       }
       offset += got;
     }
-  } catch (error) {
-    closeSync(memory);
-    throw error;
+    // Opened anew to be read only; and in a worker, Node warns when closing what it did not open.
+    const held = openSync(`/proc/self/fd/${memory}`, 'r');
+    closeSync(fd);
+    return new FileDisk(held, size, true, { inMemory: true });
+  } finally {
+    closeDescriptor(memory);
   }
-  closeSync(fd);
-  return new FileDisk(memory, size, true, { inMemory: true });
 }
