@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-enum { page_shift = 12, page_size = 1 << page_shift, most_pages = 64 };
+enum { page_shift = 12, page_size = 1 << page_shift, group_pages = 32 };
 
 /* One copy; `done` is the answer. The other side lays it out in the same way. */
 struct piece {
@@ -22,7 +22,10 @@ struct piece {
   uint32_t done;
 };
 
-/* A mapped file, as it was then, and when each of its pages was last seen in the page cache (in ticks). */
+/*
+ * A mapped file, as it was then, and when each of its pages was last seen in the page cache (in ticks); no `seen`:
+ * a file in memory that nobody else has.
+ */
 struct image {
   uint64_t start;
   uint64_t size;
@@ -55,32 +58,35 @@ static uint32_t tick(void) {
   return (uint32_t)(time.tv_sec * 4 + time.tv_nsec / 250000000) + 1;
 }
 
-/* Whether all pages of a range are in the page cache, as of now or a moment ago. */
-static int resident(const struct image *image, uint64_t from, uint32_t length, uint32_t now) {
+/* Whether page number `page` is in the page cache, as of now or a moment ago. */
+static int page_resident(const struct image *image, uint64_t page, uint32_t now) {
   uint32_t *const seen = (uint32_t *)image->seen;
-  uint64_t page = (from - image->start) >> page_shift;
-  const uint64_t end = ((from + length - 1 - image->start) >> page_shift) + 1;
-  while (page < end) {
-    if (seen[page] == now) {
-      page++;
-      continue;
-    }
-    unsigned char found[most_pages];
-    const uint64_t count = end - page < most_pages ? end - page : most_pages;
-    if (mincore((void *)(image->start + (page << page_shift)), count << page_shift, found) != 0) return 0;
-    for (uint64_t n = 0; n < count; n++, page++) {
-      if ((found[n] & 1) == 0) return 0;
-      seen[page] = now;
-    }
-  }
+  if (seen[page] == now) return 1;
+  /* Its neighbours with it: most of what a call costs is not for the pages. */
+  const uint64_t pages = (image->size + page_size - 1) >> page_shift;
+  const uint64_t first = page - page % group_pages;
+  const uint64_t count = pages - first < group_pages ? pages - first : group_pages;
+  unsigned char found[group_pages];
+  if (mincore((void *)(image->start + (first << page_shift)), count << page_shift, found) != 0) return 0;
+  for (uint64_t n = 0; n < count; n++)
+    if (found[n] & 1) seen[first + n] = now;
+  return seen[page] == now;
+}
+
+/* Whether all pages of a range are. */
+static int resident(const struct image *image, uint64_t from, uint32_t length, uint32_t now) {
+  const uint64_t last = (from + length - 1 - image->start) >> page_shift;
+  for (uint64_t page = (from - image->start) >> page_shift; page <= last; page++)
+    if (!page_resident(image, page, now)) return 0;
   return 1;
 }
 
 /*
- * Carry out those of `count` copies out of `image` whose source is in the page cache; none if the
- * file has become shorter, for then a page may have lost its end, and shows zeros there.
+ * Carry out those of `count` copies out of `image` whose source is in memory; none if the file has
+ * become shorter, for then a page may have lost its end, and shows zeros there.
  */
 void debloat_copy(const struct image *image, struct piece *pieces, int64_t count) {
+  const int in_memory = image->seen == 0;
   const uint32_t now = tick();
   volatile int64_t at = 0;
   sigjmp_buf here;
@@ -91,11 +97,12 @@ void debloat_copy(const struct image *image, struct piece *pieces, int64_t count
     piece->done = 0;
     /* Where its first byte is takes as long to find out as a good part of the copy: meanwhile. */
     if (at + 1 < count) __builtin_prefetch((const void *)piece[1].from);
-    if (!resident(image, piece->from, piece->length, now)) continue;
+    if (!in_memory && !resident(image, piece->from, piece->length, now)) continue;
     memcpy((void *)piece->to, (const void *)piece->from, piece->length);
     piece->done = 1;
   }
   guard = NULL;
+  if (in_memory) return;
   struct stat file;
   if (fstat((int)image->fd, &file) == 0 && (uint64_t)file.st_size >= image->size) return;
   for (int64_t n = 0; n < count; n++) pieces[n].done = 0;

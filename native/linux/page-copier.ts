@@ -14,6 +14,15 @@ const image = { size: 32, start: 0, fileSize: 8, seen: 16, fd: 24 };
 
 type Copy = (...values: number[]) => number;
 
+/** What is copied from. */
+export interface CopiedFile {
+  readonly fd: number;
+  /** In bytes. */
+  readonly size: number;
+  /** A file in memory (memfd) that only we have: always there, and never shorter. */
+  readonly inMemory: boolean;
+}
+
 /**
  * Copies out of a mapped file what of it is in the page cache, many in one call: no copy waits for
  * the medium, and a file that is cut off meanwhile is a copy not done, no SIGBUS.
@@ -25,27 +34,27 @@ export class PageCopier {
   readonly #copy: Copy;
   readonly #list = Mapping.anonymous(image.size + PageCopier.most * piece.size);
   readonly #view = this.#list.viewAt(0);
-  readonly #seen: Mapping;
+  readonly #seen: Mapping | undefined;
   #count = 0;
 
-  private constructor(fd: number, size: number, copy: Copy) {
+  private constructor({ fd, size, inMemory }: CopiedFile, copy: Copy) {
     const source = Mapping.ofFile(fd, { offset: 0, length: size, writable: false });
     this.#source = source;
     this.#copy = copy;
-    this.#seen = Mapping.anonymous(Math.ceil(source.length / pageSize) * 4);
+    if (!inMemory) this.#seen = Mapping.anonymous(Math.ceil(source.length / pageSize) * 4);
     this.#set(image.start, source.address);
     this.#set(image.fileSize, size);
-    this.#set(image.seen, this.#seen.address);
+    this.#set(image.seen, this.#seen?.address ?? 0);
     this.#set(image.fd, descriptor(fd));
   }
 
   /**
-   * For all `size` bytes of the file `fd`, which stays the caller's and open. Undefined where the
-   * native part is not there; throws SystemError where the file cannot be mapped.
+   * For all of `file`, which stays the caller's and open. Undefined where the native part is not
+   * there; throws SystemError where the file cannot be mapped.
    */
-  static open(fd: number, size: number): PageCopier | undefined {
+  static open(file: CopiedFile): PageCopier | undefined {
     const copy = library();
-    return copy && new PageCopier(fd, size, copy);
+    return copy && new PageCopier(file, copy);
   }
 
   /** How many copies the next run has. */
@@ -77,7 +86,7 @@ export class PageCopier {
 
   close(): void {
     this.#source.close();
-    this.#seen.close();
+    this.#seen?.close();
     this.#list.close();
   }
 

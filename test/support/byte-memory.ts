@@ -1,7 +1,6 @@
 import type { BlockRequest } from '../../attacher/virtio/block/request.js';
 import { Transfer } from '../../attacher/virtio/block/request.js';
 import type { IoEngine } from '../../attacher/virtio/disk/io-engine.js';
-import type { Mapping } from '../../native/linux/mapping.js';
 import type { GuestMemory } from '../../attacher/virtio/memory/guest-memory.js';
 
 /** Guest memory in plain bytes, with some around it that nobody may touch. */
@@ -46,12 +45,6 @@ export class ByteMemory implements GuestMemory {
 
   contains(address: number, length: number): boolean {
     return this.open(address, length);
-  }
-
-  copyIn(address: number, source: Mapping, offset: number, length: number): boolean {
-    if (!this.open(address, length)) return false;
-    this.bytes.set(source.bytes(offset, length), this.at);
-    return true;
   }
 
   resolve(address: number, length: number): number {

@@ -12,7 +12,7 @@ import type { Disk } from '../../attacher/virtio/disk/disk.js';
 import { FileDisk } from '../../attacher/virtio/disk/file-disk.js';
 import type { IoEngine } from '../../attacher/virtio/disk/io-engine.js';
 import { PositionedEngine } from '../../attacher/virtio/disk/positioned-engine.js';
-import { ResidentDisk } from '../../attacher/virtio/disk/resident-disk.js';
+import { preloaded } from '../../attacher/virtio/disk/preloaded.js';
 import { SessionDisk } from '../../attacher/virtio/disk/session-disk.js';
 import { SessionFile } from '../../attacher/virtio/disk/session-file.js';
 import { UringEngine } from '../../attacher/virtio/disk/uring-engine.js';
@@ -121,7 +121,7 @@ export const session = (image: string) =>
     SessionFile.temporary(directory, Math.ceil(readFileSync(image).length / 512)),
   );
 export const resident = (image: string) =>
-  new ResidentDisk(openSync(image, 'r'), readFileSync(image).length);
+  preloaded(openSync(image, 'r'), readFileSync(image).length);
 
 /** One request with its data in `pieces`, waited for; its status, data and used length. */
 export function request(

@@ -144,7 +144,7 @@ export class BlockDevice {
   }
 
   #advance(request: BlockRequest): void {
-    if (this.#disk.next(request, this.#memory)) this.#start(request);
+    if (this.#disk.next(request)) this.#start(request);
     else this.#finish(request, Status.ok);
   }
 

@@ -1,8 +1,17 @@
-import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  ftruncateSync,
+  mkdtempSync,
+  openSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Mapping } from '../../../native/linux/mapping.js';
+import { createMemoryFile } from '../../../native/linux/memory-file.js';
 import { Transfer } from '../block/request.js';
 import { CachedReads } from './cached-reads.js';
 import type { IoEngine, Step } from './io-engine.js';
@@ -48,7 +57,7 @@ beforeEach(() => {
   writeFileSync(path, content);
   fd = openSync(path, 'r+');
   other = new Other();
-  engine = CachedReads.over(other, { fd, size: content.length });
+  engine = CachedReads.over(other, { fd, size: content.length, inMemory: false });
   memory = Mapping.anonymous(2 ** 20);
 });
 afterEach(() => {
@@ -140,12 +149,16 @@ describe('reads of a cached image', () => {
   it('are left to the other engine where the page cache has it not', () => {
     engine.close();
     ftruncateSync(fd, 2 ** 20); // a hole, which nobody has read
-    engine = CachedReads.over(other, { fd, size: 2 ** 20 });
+    engine = CachedReads.over(other, { fd, size: 2 ** 20, inMemory: false });
     engine.start(step(1, 2 ** 19, [4096]));
     engine.start(step(2, 0, [4096]));
+    engine.start(step(3, 32_768, [4096])); // near to what is cached
+    engine.start(step(4, 4096, [4096]));
     expect(run()).toEqual([
       [2, 4096],
+      [4, 4096],
       [1, -5],
+      [3, -5],
     ]);
   });
 
@@ -183,10 +196,45 @@ describe('reads of a cached image', () => {
   });
 });
 
+describe('reads of an image in memory', () => {
+  beforeEach(() => {
+    engine.close();
+    closeSync(fd);
+    fd = createMemoryFile('image', 2 ** 29); // too large for a file, and nearly all of it untouched
+    writeSync(fd, content, 0, content.length, 4096);
+    engine = CachedReads.over(other, { fd, size: 2 ** 29, inMemory: true });
+  });
+
+  it('are all copied', () => {
+    engine.start(step(1, 4096, [512, 4096]));
+    engine.start(step(2, 2 ** 29 - 4096, [4096])); // never touched: mincore(2) would say no
+    expect(run()).toEqual([
+      [1, 4608],
+      [2, 4096],
+    ]);
+    expect(got(1, 1, 4096)).toEqual(content.subarray(512, 4608));
+    expect(got(2, 0, 4096)).toEqual(Buffer.alloc(4096));
+    expect(other.asked).toEqual([]);
+  });
+
+  it('are left to the other engine, with no crash, where it is gone nevertheless', () => {
+    ftruncateSync(fd, 4096);
+    engine.start(step(1, 4096, [512]));
+    engine.start(step(2, 0, [512]));
+    expect(run()).toEqual([
+      [2, 512],
+      [1, -5],
+    ]);
+  });
+});
+
 describe('an image that is not mapped', () => {
   it.each([
-    ['too large', () => ({ fd, size: 2 ** 40 })],
-    ['nothing that has mappings', () => ({ fd: openSync('/proc/self/status', 'r'), size: 4096 })],
+    ['too large', () => ({ fd, size: 2 ** 40, inMemory: false })],
+    [
+      'nothing that has mappings',
+      () => ({ fd: openSync('/proc/self/status', 'r'), size: 4096, inMemory: false }),
+    ],
     ['not there', () => undefined],
   ])('is left to the other engine: %s', (_, source) => {
     expect(CachedReads.over(other, source())).toBe(other);

@@ -5,13 +5,13 @@ import { Transfer } from '../block/request.js';
 import type { ReadFile } from './disk.js';
 import { mostRequests, type IoEngine, type Step } from './io-engine.js';
 
-/** Images up to this size are mapped: what is touched of them counts as memory of ours. */
+/** Image files up to this size are mapped: what is touched of them counts as memory of ours. */
 const largestMapped = 256 * 2 ** 20;
 
 /**
- * Reads of what is in the page cache are copied out of a mapping, which costs a third of what the
- * kernel takes to read it; everything else, and what turns out not to be there, is left to another
- * engine.
+ * Reads of what is in the page cache, or of an image in memory, are copied out of a mapping, which
+ * costs a third of what the kernel takes to read it; everything else, and what turns out not to be
+ * there, is left to another engine.
  */
 export class CachedReads implements IoEngine {
   readonly #engine: IoEngine;
@@ -134,10 +134,11 @@ export class CachedReads implements IoEngine {
 }
 
 /** A copier for `image`, if it can be mapped and the kernel tells us what is in the page cache. */
-function openCopier({ fd, size }: ReadFile): PageCopier | undefined {
-  if (size > largestMapped || !toldOfResidency(fd)) return undefined;
+function openCopier(image: ReadFile): PageCopier | undefined {
+  const { fd, size, inMemory } = image;
+  if (!inMemory && (size > largestMapped || !toldOfResidency(fd))) return undefined;
   try {
-    return PageCopier.open(fd, size);
+    return PageCopier.open(image);
   } catch (error) {
     if (!(error instanceof SystemError)) throw error;
     return undefined; // not every file system has mappings

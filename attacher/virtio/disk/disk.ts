@@ -1,11 +1,12 @@
 import type { BlockRequest } from '../block/request.js';
-import type { GuestMemory } from '../memory/guest-memory.js';
 
 /** A file that is read from where a disk says. */
 export interface ReadFile {
   readonly fd: number;
   /** In bytes; may no longer be so. */
   readonly size: number;
+  /** A file in memory (memfd) that only we have: always there, and never shorter. */
+  readonly inMemory: boolean;
 }
 
 /** What is served: decides which transfers carry out a request. */
@@ -20,7 +21,7 @@ export interface Disk {
    * Set `request`’s next step for what is left after its first `done` bytes; false if nothing is:
    * it is complete. The request is a sound one, and a write only where the disk takes them.
    */
-  next(request: BlockRequest, memory: GuestMemory): boolean;
+  next(request: BlockRequest): boolean;
 
   /** `bytes` of the request’s step were transferred, from its old `done` on. */
   transferred(request: BlockRequest, bytes: number): void;

@@ -11,14 +11,15 @@ export class FileDisk implements Disk {
 
   /**
    * `fd` is a file of `size` bytes, open for what is wanted, and becomes ours. Of a file that is
-   * only read the last sector may be short: its rest reads as zeros.
+   * only read the last sector may be short: its rest reads as zeros. `inMemory`: as of ReadFile.
    */
   constructor(
     private readonly fd: number,
     private readonly size: number,
     readonly readOnly: boolean,
+    { inMemory = false } = {},
   ) {
-    this.source = { fd, size };
+    this.source = { fd, size, inMemory };
     this.sectors = readOnly ? Math.ceil(size / sectorSize) : Math.floor(size / sectorSize);
   }
 

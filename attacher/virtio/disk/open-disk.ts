@@ -5,7 +5,7 @@ import { failedWith } from '../../../native/linux/system-error.js';
 import { sectorSize } from '../block/protocol.js';
 import type { Disk } from './disk.js';
 import { FileDisk } from './file-disk.js';
-import { ResidentDisk } from './resident-disk.js';
+import { preloaded } from './preloaded.js';
 import { SessionDisk } from './session-disk.js';
 import { SessionFile } from './session-file.js';
 
@@ -32,7 +32,7 @@ export function openDisk(options: DiskOptions): Disk {
   try {
     const { size, mtimeNs } = fstatSync(fd, { bigint: true });
     checkImage(image, fd, Number(size), mode);
-    if (mode === 'read-only' && options.preload) return new ResidentDisk(fd, Number(size));
+    if (mode === 'read-only' && options.preload) return preloaded(fd, Number(size));
     const file = new FileDisk(fd, Number(size), mode !== 'writable');
     if (mode !== 'session') return file;
     return new SessionDisk(file, openSession(options, file.sectors, Number(size), mtimeNs));

@@ -1,5 +1,3 @@
-import type { Mapping } from '../../../native/linux/mapping.js';
-
 /**
  * A guest's memory, by guest-physical address, as device logic sees it. Addresses and lengths come
  * from the guest and may be anything; what is not wholly inside memory is refused, never touched.
@@ -20,9 +18,6 @@ export interface GuestMemory {
 
   /** Whether all of `length` bytes at `address` are memory. */
   contains(address: number, length: number): boolean;
-
-  /** Copy from a mapping that stays as it is until the queue is published; false if any is outside. */
-  copyIn(address: number, source: Mapping, offset: number, length: number): boolean;
 
   /** Where the kernel can read or write guest bytes for us, from `address` on; 0 if it is outside. */
   resolve(address: number, length: number): number;

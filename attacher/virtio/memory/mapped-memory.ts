@@ -111,12 +111,6 @@ export class MappedMemory implements GuestMemory {
     return region !== undefined && address + length <= region.end;
   }
 
-  copyIn(address: number, source: Mapping, offset: number, length: number): boolean {
-    if (!this.open(address, length)) return false;
-    new Uint8Array(this.view.buffer, this.at, length).set(source.bytes(offset, length));
-    return true;
-  }
-
   resolve(address: number, length: number): number {
     const region = this.#find(address);
     if (region === undefined) return 0;

@@ -79,15 +79,6 @@ export class ProcessMemory implements GuestMemory {
     return true;
   }
 
-  copyIn(address: number, source: Mapping, offset: number, length: number): boolean {
-    if (!this.contains(address, length)) return false;
-    for (let done = 0; done < length; done += this.resolved) {
-      const remote = this.resolve(address + done, length - done);
-      this.writes.add(source.address + offset + done, remote, this.resolved);
-    }
-    return true;
-  }
-
   resolve(address: number, length: number): number {
     for (const region of this.#regions) {
       if (address >= region.guestAddress && address < region.end) {
