@@ -39,6 +39,14 @@ export function listenersOf(words: readonly string[], directory: string): Listen
   return found;
 }
 
+/** The name that QEMU was given (`-name web`, `-name guest=web,process=…`). */
+export function machineName(words: readonly string[]): string | undefined {
+  const at = words.findIndex((word) => /^--?name$/.test(word));
+  const value = at < 0 ? '' : (words[at + 1] ?? '');
+  const name = keysOf(value)['guest'] ?? /^[^,=]+(?=,|$)/.exec(value)?.[0];
+  return name === '' ? undefined : name;
+}
+
 /** "unix:PATH,…" or "tcp:HOST:PORT,…". */
 function addressOf(value: string, directory: string): MonitorAddress | undefined {
   const [place = ''] = value.split(',');

@@ -1,14 +1,17 @@
 import { Command, Option } from 'commander';
 import { DebloatError, ExitCode } from '../../analyzer/errors.js';
 import { parseTarget, type Target } from '../../attacher/targets.js';
+import { attachToAll } from '../attach-all.js';
 import { attachDiskOnly, type DiskArguments } from '../attach-disk.js';
 import { attachToContainer, type ContainerSessionArguments } from '../container-session.js';
 import { guestContainer } from '../guest-container.js';
-import { addCommonOptions, option } from '../options.js';
+import { addCommonOptions, option, wholeNumber } from '../options.js';
 import { attachToVm, type VmSessionArguments } from '../vm-session.js';
 
 interface AttachOptions extends ContainerSessionArguments, VmSessionArguments, DiskArguments {
   diskOnly?: boolean;
+  all?: string;
+  jobs?: number;
 }
 
 /**
@@ -19,7 +22,7 @@ export function attachCommand(): Command {
   // Not by variables of the environment: DEBLOAT_OVERLAY, DEBLOAT_EXEC are what `build` reads.
   const command = new Command('attach')
     .description('run a command in what runs here, with the original image’s files')
-    .argument('<target>', 'a VM: PID or qemu://PID; docker://NAME, podman://NAME, container://PID')
+    .argument('[target]', 'a VM: PID or qemu://PID; docker://NAME, podman://NAME, container://PID')
     .argument('[words...]', 'after --: the command (default: a shell); with --disk-only the image')
     .addOption(
       new Option('--overlay <file>', 'the overlay (default: that of the image, where it is found)'),
@@ -61,11 +64,31 @@ export function attachCommand(): Command {
     .addOption(
       option('--modules <dir>', 'load drivers that a VM’s kernel lacks: its /lib/modules/VERSION'),
     )
+    .addOption(
+      option('--all <pattern>', 'run --exec in all that match: qemu://GLOB, docker://GLOB, …'),
+    )
+    .addOption(
+      option('--jobs <number>', 'targets of --all at a time (default: 4)').argParser(
+        wholeNumber(1),
+      ),
+    )
     .addOption(option('--dry-run', 'say what would be done, and touch nothing'));
   return addCommonOptions(command).action(attach);
 }
 
-async function attach(text: string, words: string[], options: AttachOptions): Promise<void> {
+async function attach(
+  text: string | undefined,
+  words: string[],
+  options: AttachOptions,
+): Promise<void> {
+  if (options.all !== undefined) {
+    if (text !== undefined) throw usage('--all and a target exclude each other');
+    return attachToAll(options.all, options.jobs ?? 4, wordsForEach(options), options);
+  }
+  if (options.jobs !== undefined) throw usage('--jobs goes with --all');
+  if (text === undefined) {
+    throw usage('which target? Give one, or --all PATTERN; `debloat targets` lists them');
+  }
   const target = parseTarget(text);
   if (options.session !== undefined && !/^[0-9a-z-]{1,32}$/.test(options.session)) {
     throw usage('a session’s name is of up to 32 of a–z, 0–9 and -');
@@ -80,11 +103,31 @@ async function attach(text: string, words: string[], options: AttachOptions): Pr
   return attachDiskOnly(target.pid, image, options);
 }
 
+/** The options of `--all` as words for the command of each target. */
+function wordsForEach(options: AttachOptions): string[] {
+  if (options.exec === undefined) throw usage('--all wants --exec COMMAND');
+  const ofOne = (
+    ['diskOnly', 'gdb', 'qmp', 'session', 'cow', 'serial', 'loadDrivers', 'dryRun'] as const
+  ).find((name) => options[name] !== undefined);
+  if (ofOne) throw usage(`${dashed(ofOne)} and --all exclude each other`);
+  const single = (['overlay', 'exec', 'cwd', 'user', 'container', 'modules', 'authfile'] as const)
+    .map((name) => [name, options[name]] as const)
+    .flatMap(([name, value]) => (value === undefined ? [] : [`--${name}`, String(value)]));
+  return [
+    ...single,
+    ...(options.env ?? []).flatMap((each) => ['--env', each]),
+    ...(['insecure', 'quiet', 'debug'] as const).flatMap((name) =>
+      options[name] === true ? [`--${name}`] : [],
+    ),
+  ];
+}
+
+const dashed = (name: string) => `--${name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`)}`;
+
 /** An option that would do nothing here is a mistake that its user wants to hear of. */
 function refuseMisplaced(target: Target, options: AttachOptions): void {
   const given = (names: readonly (keyof AttachOptions)[]) =>
     names.find((name) => options[name] !== undefined);
-  const dashed = (name: string) => `--${name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`)}`;
   const ofDisks = given(['cow', 'serial', 'loadDrivers', 'dryRun']);
   if (ofDisks && !options.diskOnly) throw usage(`${dashed(ofDisks)} goes with --disk-only`);
   const ofMachines = given(['diskOnly', 'gdb', 'qmp', 'container', 'modules']);
