@@ -28,7 +28,7 @@ it('waits for what is under way before it fails', async () => {
 
 it('makes one row of each target', () => {
   const good =
-    '{"target":"x","code":0,"stdout":"one\\ntwo\\n","stderr":"","milliseconds":{"total":12.4}}';
+    '{"target":"x","overlay":"sha256:0123456789abcdef","code":0,"stdout":"one\\ntwo\\n","stderr":"","milliseconds":{"total":12.4}}';
   const outcomes = [
     outcomeOf('qemu://1', good),
     outcomeOf('docker://a', '{"code":3,"stdout":"","stderr":"bad\\n"}'),
@@ -36,10 +36,10 @@ it('makes one row of each target', () => {
     outcomeOf('qemu://3', ''),
   ];
   expect(table(outcomes).split('\n').slice(0, 4)).toEqual([
-    'TARGET      CODE  READY MS  RESULT',
-    'qemu://1    0     12        one',
-    'docker://a  3     -         bad',
-    'qemu://2    -     -         no way in',
+    'TARGET      CODE  READY MS  OVERLAY       RESULT',
+    'qemu://1    0     12        0123456789ab  one',
+    'docker://a  3     -         -             bad',
+    'qemu://2    -     -         -             no way in',
   ]);
   expect(table(outcomes)).toContain('it ended without a result');
 });

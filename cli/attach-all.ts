@@ -9,7 +9,13 @@ import type { SessionArguments } from './user-session.js';
 
 /** What one target gave: the JSON of `debloat attach TARGET --exec`, or why it gave nothing. */
 export type Outcome = { target: string } & (
-  | { code: number; stdout: string; stderr: string; milliseconds?: { total: number } }
+  | {
+      code: number;
+      overlay?: string;
+      stdout: string;
+      stderr: string;
+      milliseconds?: { total: number };
+    }
   | { error: { message: string; hint?: string } }
 );
 
@@ -75,8 +81,8 @@ async function attachTo(
     ['--', program, 'attach', target, ...passed, '--format', 'json'],
     {
       ...{ stdin: 'ignore', reject: false, maxBuffer: 2 ** 28, env: { NO_COLOR: '1' } },
-      // SIGTERM lets it clean up; a Ctrl-C at the terminal has reached it by itself.
-      ...{ cancelSignal: signal, forceKillAfterDelay: patience },
+      // Out of reach of the terminal's Ctrl-C: with our SIGTERM it would be a second signal, which ends it without clean-up.
+      ...{ detached: true, cancelSignal: signal, forceKillAfterDelay: patience },
     },
   );
   const telling = quiet ? undefined : tell(target, child.iterable({ from: 'stderr' }));
@@ -102,15 +108,17 @@ export function outcomeOf(target: string, stdout: string): Outcome {
   }
 }
 
-/** A row for each target: code, time until the command ran, and the first line of what came of it. */
+/** A row for each target: code, time until the command ran, overlay, and the first line of what came of it. */
 export function table(outcomes: readonly Outcome[]): string {
   const rows = outcomes.map((outcome): string[] => {
-    if ('error' in outcome) return [outcome.target, '-', '-', firstLine(outcome.error.message)];
-    const { target, code, stdout, stderr, milliseconds } = outcome;
+    if ('error' in outcome)
+      return [outcome.target, '-', '-', '-', firstLine(outcome.error.message)];
+    const { target, code, overlay, stdout, stderr, milliseconds } = outcome;
     const ready = milliseconds === undefined ? '-' : milliseconds.total.toFixed(0);
-    return [target, String(code), ready, firstLine(stdout) || firstLine(stderr)];
+    const digest = overlay?.replace('sha256:', '').slice(0, 12) ?? '-';
+    return [target, String(code), ready, digest, firstLine(stdout) || firstLine(stderr)];
   });
-  return renderTable([['TARGET', 'CODE', 'READY MS', 'RESULT'], ...rows]);
+  return renderTable([['TARGET', 'CODE', 'READY MS', 'OVERLAY', 'RESULT'], ...rows]);
 }
 
 function firstLine(text: string): string {

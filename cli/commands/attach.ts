@@ -65,7 +65,7 @@ export function attachCommand(): Command {
       option('--modules <dir>', 'load drivers that a VM’s kernel lacks: its /lib/modules/VERSION'),
     )
     .addOption(
-      option('--all <pattern>', 'run --exec in all that match: qemu://GLOB, docker://GLOB, …'),
+      new Option('--all <pattern>', 'run --exec in all that match: qemu://GLOB, docker://GLOB, …'),
     )
     .addOption(
       option('--jobs <number>', 'targets of --all at a time (default: 4)').argParser(
@@ -80,12 +80,14 @@ async function attach(
   text: string | undefined,
   words: string[],
   options: AttachOptions,
+  command: Command,
 ): Promise<void> {
   if (options.all !== undefined) {
     if (text !== undefined) throw usage('--all and a target exclude each other');
     return attachToAll(options.all, options.jobs ?? 4, wordsForEach(options), options);
   }
-  if (options.jobs !== undefined) throw usage('--jobs goes with --all');
+  // From the environment or a configuration file it is for any --all to come.
+  if (command.getOptionValueSource('jobs') === 'cli') throw usage('--jobs goes with --all');
   if (text === undefined) {
     throw usage('which target? Give one, or --all PATTERN; `debloat targets` lists them');
   }
