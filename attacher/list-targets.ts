@@ -1,6 +1,6 @@
 import { listContainers } from './container/list.js';
 import { findVirtualMachines } from './hypervisor/index.js';
-import { hypervisorKinds } from './hypervisor/kinds.js';
+import { kindOf } from './hypervisor/kinds.js';
 import { commandLine, processes, programName } from './hypervisor/procfs.js';
 import { listenersOf, machineName } from './qmp/command-line.js';
 
@@ -46,9 +46,7 @@ function machines(): ListedTarget[] {
 
 /** Whether a process is a QEMU that can be talked to, as far as its command line tells. */
 function emulates(pid: number): boolean {
-  const program = programName(pid);
-  const isQemu = hypervisorKinds.some((kind) => kind.name === 'QEMU' && kind.recognises(program));
-  if (!isQemu) return false;
+  if (kindOf(programName(pid)).name !== 'QEMU') return false;
   const { monitors, stub } = listenersOf(commandLine(pid), '/');
   return monitors.length > 0 || stub !== undefined;
 }

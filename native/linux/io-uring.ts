@@ -77,7 +77,6 @@ export class IoUring {
   readonly #cqMask: number;
   #sqTail = 0;
   #pending = 0;
-  #underWay = 0;
   #cqHead = 0;
 
   private constructor(fd: number, created: DataView) {
@@ -169,8 +168,18 @@ export class IoUring {
     return true;
   }
 
-  /** Submit what is queued, in one call that also lets finished operations complete; `waitFor` of them are waited for. */
-  submit(waitFor = 0): void {
+  /**
+   * Submit what is queued, in one call that also lets finished operations complete; `waitFor` of them
+   * are waited for. Whether as many completed meanwhile as there were to submit.
+   */
+  submit(waitFor = 0): boolean {
+    const queued = this.#pending;
+    const before = this.#completions();
+    this.#enter(waitFor);
+    return (this.#completions() - before) >>> 0 >= queued;
+  }
+
+  #enter(waitFor: number): void {
     Atomics.store(this.#indices, this.#at.sqTail, this.#sqTail);
     for (;;) {
       const done = enter(
@@ -184,7 +193,6 @@ export class IoUring {
       );
       if (done >= 0) {
         this.#pending -= done;
-        this.#underWay += done;
         if (this.#pending === 0) return;
       } else {
         const { EINTR, EAGAIN, EBUSY } = constants.errno;
@@ -199,21 +207,20 @@ export class IoUring {
     return this.#pending;
   }
 
-  /** How many were submitted of which `next` has not told yet. */
-  get underWay(): number {
-    return this.#underWay;
-  }
-
   /** Take the next completion into `tag` and `result`; false if there is none. */
   next(): boolean {
-    if (Atomics.load(this.#indices, this.#at.cqTail) === this.#cqHead) return false;
+    if (this.#completions() === this.#cqHead) return false;
     const at = this.#at.cqes + (this.#cqHead & this.#cqMask) * cqeSize;
     this.tag = this.#cqes.getUint32(at, true);
     this.result = this.#cqes.getInt32(at + 8, true);
     this.#cqHead = (this.#cqHead + 1) >>> 0;
     Atomics.store(this.#indices, this.#at.cqHead, this.#cqHead);
-    this.#underWay--;
     return true;
+  }
+
+  /** How many there have been, modulo 2³². */
+  #completions(): number {
+    return Atomics.load(this.#indices, this.#at.cqTail);
   }
 
   /** Only when nothing is under way: operations still running go on writing where they were told to. */

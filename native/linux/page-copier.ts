@@ -14,8 +14,8 @@ const image = { size: 32, start: 0, fileSize: 8, seen: 16, fd: 24 };
 
 type Copy = (...values: number[]) => number;
 
-/** What is copied from. */
-export interface CopiedFile {
+/** A file that can be mapped and copied from. */
+export interface MappedFile {
   readonly fd: number;
   /** In bytes. */
   readonly size: number;
@@ -37,7 +37,7 @@ export class PageCopier {
   readonly #seen: Mapping | undefined;
   #count = 0;
 
-  private constructor({ fd, size, inMemory }: CopiedFile, copy: Copy) {
+  private constructor({ fd, size, inMemory }: MappedFile, copy: Copy) {
     const source = Mapping.ofFile(fd, { offset: 0, length: size, writable: false });
     this.#source = source;
     this.#copy = copy;
@@ -52,7 +52,7 @@ export class PageCopier {
    * For all of `file`, which stays the caller's and open. Undefined where the native part is not
    * there; throws SystemError where the file cannot be mapped.
    */
-  static open(file: CopiedFile): PageCopier | undefined {
+  static open(file: MappedFile): PageCopier | undefined {
     const copy = library();
     return copy && new PageCopier(file, copy);
   }

@@ -120,7 +120,7 @@ export const session = (image: string) =>
     new FileDisk(openSync(image, 'r'), readFileSync(image).length, true),
     SessionFile.temporary(directory, Math.ceil(readFileSync(image).length / 512)),
   );
-export const resident = (image: string) =>
+export const inMemory = (image: string) =>
   preloaded(openSync(image, 'r'), readFileSync(image).length);
 
 /** One request with its data in `pieces`, waited for; its status, data and used length. */

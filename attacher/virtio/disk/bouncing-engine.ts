@@ -59,6 +59,10 @@ export class BouncingEngine implements IoEngine {
     return this.engine.fd;
   }
 
+  get slow(): boolean {
+    return this.engine.slow;
+  }
+
   start(original: Step): void {
     const step = this.#steps[original.tag];
     if (step === undefined) throw new RangeError(`no request ${original.tag}`);

@@ -1,8 +1,7 @@
 import { accessSync, constants, fstatSync } from 'node:fs';
-import { PageCopier } from '../../../native/linux/page-copier.js';
+import { PageCopier, type MappedFile } from '../../../native/linux/page-copier.js';
 import { SystemError } from '../../../native/linux/system-error.js';
 import { Transfer } from '../block/request.js';
-import type { ReadFile } from './disk.js';
 import { mostRequests, type IoEngine, type Step } from './io-engine.js';
 
 /** Image files up to this size are mapped: what is touched of them counts as memory of ours. */
@@ -15,7 +14,7 @@ const largestMapped = 256 * 2 ** 20;
  */
 export class CachedReads implements IoEngine {
   readonly #engine: IoEngine;
-  readonly #image: ReadFile;
+  readonly #image: MappedFile;
   readonly #copier: PageCopier;
   /** Steps to be copied, in order; their pieces are the copier's. */
   readonly #started: Step[] = [];
@@ -31,14 +30,14 @@ export class CachedReads implements IoEngine {
     this.#callback(tag, result);
   };
 
-  private constructor(engine: IoEngine, image: ReadFile, copier: PageCopier) {
+  private constructor(engine: IoEngine, image: MappedFile, copier: PageCopier) {
     this.#engine = engine;
     this.#image = image;
     this.#copier = copier;
   }
 
   /** `engine`, with reads of `image` made cheaper where that can be. */
-  static over(engine: IoEngine, image: ReadFile | undefined): IoEngine {
+  static over(engine: IoEngine, image: MappedFile | undefined): IoEngine {
     const copier = image && openCopier(image);
     return image && copier ? new CachedReads(engine, image, copier) : engine;
   }
@@ -49,6 +48,10 @@ export class CachedReads implements IoEngine {
 
   get fd(): number | undefined {
     return this.#engine.fd;
+  }
+
+  get slow(): boolean {
+    return this.#engine.slow;
   }
 
   start(step: Step): void {
@@ -134,7 +137,7 @@ export class CachedReads implements IoEngine {
 }
 
 /** A copier for `image`, if it can be mapped and the kernel tells us what is in the page cache. */
-function openCopier(image: ReadFile): PageCopier | undefined {
+function openCopier(image: MappedFile): PageCopier | undefined {
   const { fd, size, inMemory } = image;
   if (!inMemory && (size > largestMapped || !toldOfResidency(fd))) return undefined;
   try {

@@ -1,13 +1,5 @@
+import type { MappedFile } from '../../../native/linux/page-copier.js';
 import type { BlockRequest } from '../block/request.js';
-
-/** A file that is read from where a disk says. */
-export interface ReadFile {
-  readonly fd: number;
-  /** In bytes; may no longer be so. */
-  readonly size: number;
-  /** A file in memory (memfd) that only we have: always there, and never shorter. */
-  readonly inMemory: boolean;
-}
 
 /** What is served: decides which transfers carry out a request. */
 export interface Disk {
@@ -15,7 +7,7 @@ export interface Disk {
   readonly sectors: number;
   readonly readOnly: boolean;
   /** The file that most of it is read from, if there is one. */
-  readonly source?: ReadFile;
+  readonly source?: MappedFile;
 
   /**
    * Set `request`’s next step for what is left after its first `done` bytes; false if nothing is:

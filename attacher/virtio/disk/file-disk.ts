@@ -1,17 +1,18 @@
 import { closeSync, openSync } from 'node:fs';
+import type { MappedFile } from '../../../native/linux/page-copier.js';
 import { RequestType, sectorSize } from '../block/protocol.js';
 import { Transfer, type BlockRequest } from '../block/request.js';
-import type { Disk, ReadFile } from './disk.js';
+import type { Disk } from './disk.js';
 
 /** A file as it is: an image that is only read, or a writable raw disk. */
 export class FileDisk implements Disk {
   readonly sectors: number;
-  readonly source: ReadFile;
+  readonly source: MappedFile;
   readonly #zeros = openSync('/dev/zero', 'r');
 
   /**
    * `fd` is a file of `size` bytes, open for what is wanted, and becomes ours. Of a file that is
-   * only read the last sector may be short: its rest reads as zeros. `inMemory`: as of ReadFile.
+   * only read the last sector may be short: its rest reads as zeros. `inMemory`: as of MappedFile.
    */
   constructor(
     private readonly fd: number,

@@ -22,6 +22,9 @@ export interface IoEngine {
   /** Readable when transfers have completed; undefined if they always have once submitted. */
   readonly fd: number | undefined;
 
+  /** The reads that were begun last wait for the medium. */
+  readonly slow: boolean;
+
   /** Begin a step; it stays as it is until it has completed. */
   start(step: Step): void;
   /** Hand what was started to the kernel; with `wait`, return only when something has completed. */

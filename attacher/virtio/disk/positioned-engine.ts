@@ -16,6 +16,7 @@ import { Vectors } from './vectors.js';
 export class PositionedEngine implements IoEngine {
   readonly name = 'positioned';
   readonly fd = undefined;
+  readonly slow = false;
   readonly #vectors = new Vectors();
   readonly #started: Step[] = [];
   readonly #completed: { tag: number; result: number }[] = [];

@@ -1,6 +1,7 @@
+import type { MappedFile } from '../../../native/linux/page-copier.js';
 import { RequestType, sectorSize } from '../block/protocol.js';
 import { Transfer, type BlockRequest } from '../block/request.js';
-import type { Disk, ReadFile } from './disk.js';
+import type { Disk } from './disk.js';
 import type { FileDisk } from './file-disk.js';
 import type { SessionFile } from './session-file.js';
 
@@ -11,7 +12,7 @@ import type { SessionFile } from './session-file.js';
 export class SessionDisk implements Disk {
   readonly readOnly = false;
   readonly sectors: number;
-  readonly source: ReadFile;
+  readonly source: MappedFile;
 
   constructor(
     private readonly image: FileDisk,

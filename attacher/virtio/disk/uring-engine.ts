@@ -20,12 +20,10 @@ import { Transfer } from '../block/request.js';
 import { mostRequests, type IoEngine, type Step } from './io-engine.js';
 import { Vectors } from './vectors.js';
 
-/** Reads that are handed on together while the medium is busy. */
-const mostHeldBack = 2;
-
 /**
- * Transfers by io_uring: all that were started go to the kernel in one system call. A read that is
- * alone is first tried without it, for in the page cache that is cheaper.
+ * Transfers by io_uring: all that were started go to the kernel in one system call, but for reads
+ * that wait for the medium. A read that is alone is first tried without, for in the page cache that
+ * is cheaper.
  */
 export class UringEngine implements IoEngine {
   readonly name = 'io_uring';
@@ -43,6 +41,10 @@ export class UringEngine implements IoEngine {
     opFlags: 0,
   };
 
+  /** Each read had better begin at once then: those that begin together end together, and the medium rests. */
+  slow = false;
+  /** What was queued last is a read. */
+  #reads = false;
   /** The only transfer started since the last submission, a read; not in the ring yet. */
   #alone: Step | undefined;
   /** The tag and result of such a read that is done; no tag: −1. */
@@ -62,7 +64,7 @@ export class UringEngine implements IoEngine {
 
   start(request: Step): void {
     const first = this.#alone;
-    if (first === undefined && request.transfer === Transfer.read && this.#ring.pending === 0) {
+    if (!this.slow && first === undefined && request.transfer === Transfer.read && this.#ring.pending === 0) {
       this.#alone = request;
       return;
     }
@@ -80,7 +82,9 @@ export class UringEngine implements IoEngine {
       if (this.#readNow(alone)) return;
       this.#queue(alone);
     }
-    this.#ring.submit(wait ? 1 : 0);
+    const some = this.#ring.pending > 0;
+    const atOnce = this.#ring.submit(wait ? 1 : 0);
+    if (some && this.#reads) this.slow = !atOnce;
   }
 
   complete(callback: (tag: number, result: number) => void): void {
@@ -116,6 +120,7 @@ export class UringEngine implements IoEngine {
     const { tag, transfer, fd } = request;
     const operation = this.#operation;
     this.#wholeStep[tag] = 0;
+    this.#reads = transfer === Transfer.read;
     operation.fd = fd;
     operation.offset = request.position;
     operation.opFlags = 0;
@@ -145,9 +150,7 @@ export class UringEngine implements IoEngine {
       }
     }
     while (!this.#ring.push(operation, tag)) this.#ring.submit(1);
-    // Others wait for the medium, so this will: then it had better begin soon.
-    const slow = transfer === Transfer.read && this.#ring.underWay > 0;
-    if (slow && this.#ring.pending >= mostHeldBack) this.#ring.submit();
+    if (this.slow && this.#reads) this.slow = !this.#ring.submit();
   }
 
   /** One buffer goes as it is, several as a vector. */

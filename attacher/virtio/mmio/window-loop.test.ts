@@ -8,7 +8,7 @@ import {
   IN,
   OUT,
   readOnly,
-  resident,
+  inMemory,
   session,
   writable,
 } from '../../../test/support/served-disk.js';
@@ -64,7 +64,7 @@ describe.each([
 ] as const)('$kind memory, $engine', (setting) => {
   it.each([
     ['file', readOnly],
-    ['resident', resident],
+    ['in memory', inMemory],
   ] as const)('reads a %s', (_name, open) => {
     const image = imageFile();
     const bytes = readFileSync(image);

@@ -13,7 +13,7 @@ import {
   range,
   readOnly,
   request,
-  resident,
+  inMemory,
   sectors,
   serve,
   session,
@@ -29,7 +29,7 @@ describe.each(Object.entries(engines))('a disk served with %s', (name, { make, m
     ['a read-only file', readOnly],
     ['a writable file', writable],
     ['a session', session],
-    ['a resident image', resident],
+    ['an image in memory', inMemory],
   ])('is read: %s', (_, open) => {
     const bench = serve(open, { engine: make(), mapped });
     const whole = readFileSync(bench.image);

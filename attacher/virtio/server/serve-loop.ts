@@ -19,9 +19,10 @@ const Token = { stop: 0, listener: 1, control: 2, engine: 3, queues: 16 };
 /**
  * Requests, and bytes of them, that are taken from a queue before they are carried out and shown to
  * the driver: few, so that the driver goes on with these while we do with the next. Fewest when its
- * queue was empty before, for then it may be asleep, and takes long to wake up.
+ * queue was empty before, for then it may be asleep, and takes long to wake up; and next to none
+ * while the medium is at work, for what it has done meanwhile is to be told.
  */
-const turnLimit = { first: 8, later: 16 };
+const turnLimit = { first: 8, later: 16, slow: 2 };
 const turnBytes = 2 ** 16;
 /** Turns of the queues before the control socket has its turn. */
 const roundLimit = 128;
@@ -79,6 +80,8 @@ export class ServeLoop {
   turn(timeout: number): boolean {
     const ready = this.#epoll.wait(this.#backlog ? 0 : timeout);
     this.#backlog = false;
+    // Interrupted: by what io_uring has to do on our behalf, more often than not.
+    if (ready === 0) this.#device.progress({ collect: true });
     for (let n = 0; n < ready; n++) {
       const token = this.#epoll.token(n);
       if (token === Token.stop) return false;
@@ -141,7 +144,8 @@ export class ServeLoop {
     if (queue === undefined) return (vring.pending = false);
     try {
       queue.disarm();
-      const limit = vring.emptied ? turnLimit.first : turnLimit.later;
+      const calm = vring.emptied ? turnLimit.first : turnLimit.later;
+      const limit = this.#options.engine.slow ? turnLimit.slow : calm;
       vring.emptied = false;
       switch (this.#device.accept(queue, limit, turnBytes)) {
         case 'limit':
