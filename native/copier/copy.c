@@ -23,14 +23,17 @@ struct piece {
   uint32_t done;
 };
 
-/*
- * A mapped file, as it was then, and when each of its pages was last seen in the page cache (in ticks); no `seen`:
- * a file in memory that nobody else has.
- */
+/* Which pages of a group were in the page cache when they were last looked at (in ticks). */
+struct group {
+  uint32_t when;
+  uint32_t seen;
+};
+
+/* A mapped file, as it was then, and its groups of pages; none: a file in memory that nobody else has. */
 struct image {
   uint64_t start;
   uint64_t size;
-  uint64_t seen;
+  uint64_t groups;
   int64_t fd;
 };
 
@@ -61,17 +64,19 @@ static uint32_t tick(void) {
 
 /* Whether page number `page` is in the page cache, as of now or a moment ago. */
 static int page_resident(const struct image *image, uint64_t page, uint32_t now) {
-  uint32_t *const seen = (uint32_t *)image->seen;
-  if (seen[page] == now) return 1;
+  struct group *const group = (struct group *)image->groups + page / group_pages;
+  const uint32_t bit = (uint32_t)1 << page % group_pages;
+  if (group->when == now && (group->seen & bit)) return 1;
   /* Its neighbours with it: most of what a call costs is not for the pages. */
   const uint64_t pages = (image->size + page_size - 1) >> page_shift;
   const uint64_t first = page - page % group_pages;
   const uint64_t count = pages - first < group_pages ? pages - first : group_pages;
   unsigned char found[group_pages];
   if (mincore((void *)(image->start + (first << page_shift)), count << page_shift, found) != 0) return 0;
-  for (uint64_t n = 0; n < count; n++)
-    if (found[n] & 1) seen[first + n] = now;
-  return seen[page] == now;
+  group->when = now;
+  group->seen = 0;
+  for (uint64_t n = 0; n < count; n++) group->seen |= (uint32_t)(found[n] & 1) << n;
+  return (group->seen & bit) != 0;
 }
 
 /* Whether all pages of a range are. */
@@ -92,7 +97,7 @@ static void fetch(uint64_t from, int lines) {
  * become shorter, for then a page may have lost its end, and shows zeros there.
  */
 void debloat_copy(const struct image *image, struct piece *pieces, int64_t count) {
-  const int in_memory = image->seen == 0;
+  const int in_memory = image->groups == 0;
   const uint32_t now = tick();
   volatile int64_t at = 0;
   sigjmp_buf here;

@@ -8,9 +8,10 @@ const architectures: Record<string, string> = { x64: 'amd64', arm64: 'arm64' };
 // Built, this file is dist/native/linux/page-copier.js; the sources have the library in dist/native.
 const places = ['../', '../../dist/native/'];
 
-/** Sizes of struct piece and struct image of native/copier/copy.c, and where their fields are. */
+/** Sizes of the structures of native/copier/copy.c, and where their fields are. */
 const piece = { size: 24, to: 0, from: 8, length: 16, done: 20 };
-const image = { size: 32, start: 0, fileSize: 8, seen: 16, fd: 24 };
+const image = { size: 32, start: 0, fileSize: 8, groups: 16, fd: 24 };
+const group = { size: 8, pages: 32 };
 
 type Copy = (...values: number[]) => number;
 
@@ -34,17 +35,20 @@ export class PageCopier {
   readonly #copy: Copy;
   readonly #list = Mapping.anonymous(image.size + PageCopier.most * piece.size);
   readonly #view = this.#list.viewAt(0);
-  readonly #seen: Mapping | undefined;
+  readonly #groups: Mapping | undefined;
   #count = 0;
 
   private constructor({ fd, size, inMemory }: MappedFile, copy: Copy) {
     const source = Mapping.ofFile(fd, { offset: 0, length: size, writable: false });
     this.#source = source;
     this.#copy = copy;
-    if (!inMemory) this.#seen = Mapping.anonymous(Math.ceil(source.length / pageSize) * 4);
+    if (!inMemory) {
+      const groups = Math.ceil(source.length / pageSize / group.pages);
+      this.#groups = Mapping.anonymous(groups * group.size);
+    }
     this.#set(image.start, source.address);
     this.#set(image.fileSize, size);
-    this.#set(image.seen, this.#seen?.address ?? 0);
+    this.#set(image.groups, this.#groups?.address ?? 0);
     this.#set(image.fd, descriptor(fd));
   }
 
@@ -86,7 +90,7 @@ export class PageCopier {
 
   close(): void {
     this.#source.close();
-    this.#seen?.close();
+    this.#groups?.close();
     this.#list.close();
   }
 
