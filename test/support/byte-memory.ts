@@ -74,6 +74,7 @@ export class ByteMemory implements GuestMemory {
 export class CheckingEngine implements IoEngine {
   readonly name = 'positioned';
   readonly fd = undefined;
+  readonly slow = false;
   readonly #started: BlockRequest[] = [];
   /** What the next transfer comes to: bytes of those asked for, or −errno. */
   outcome: (asked: number) => number = (asked) => asked;

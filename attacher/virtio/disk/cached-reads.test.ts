@@ -24,6 +24,7 @@ const content = Buffer.from(Array.from({ length: 20_000 }, (_, n) => (n * 7919) 
 class Other implements IoEngine {
   readonly name = 'positioned';
   readonly fd = 77;
+  readonly slow = false;
   asked: number[] = [];
   submissions = 0;
   waited = 0;

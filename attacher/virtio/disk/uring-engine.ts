@@ -64,7 +64,12 @@ export class UringEngine implements IoEngine {
 
   start(request: Step): void {
     const first = this.#alone;
-    if (!this.slow && first === undefined && request.transfer === Transfer.read && this.#ring.pending === 0) {
+    if (
+      !this.slow &&
+      first === undefined &&
+      request.transfer === Transfer.read &&
+      this.#ring.pending === 0
+    ) {
       this.#alone = request;
       return;
     }
