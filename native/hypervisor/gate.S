@@ -13,12 +13,14 @@
 #define NUMBER		0x20
 #define ARGUMENTS	0x28	/* rdi, rsi, rdx, r10, r8, r9 */
 #define RESULT		0x58
+#define WAITING		0x60	/* the other side is in futex(2) */
 
 #define CALL		1
 #define LEAVE		2
 
 #define NR_rt_sigreturn	15
 #define NR_futex	202
+#define FUTEX_WAKE	1
 #define EINTR		4
 #define EAGAIN		11
 #define SPINS		1000	/* some tens of microseconds: the caller may need this very processor */
@@ -68,11 +70,23 @@ gate:	mov	$SPINS, %r15d
 	syscall
 	mov	%rax, RESULT(%rbx)
 	movl	$0, STATE(%rbx)
-	incl	COMPLETED(%rbx)
+	lea	COMPLETED(%rbx), %rdi
+	call	tell
 	jmp	gate
 
-3:	movl	$1, LEFT(%rbx)
+3:	lea	LEFT(%rbx), %rdi
+	call	tell
 	mov	$NR_rt_sigreturn, %eax
 	syscall
+
+/* Count up the word at rdi, and wake who waits for that. The stack is below the signal frame. */
+tell:	lock incl (%rdi)
+	cmpl	$0, WAITING(%rbx)
+	je	1f
+	mov	$NR_futex, %eax
+	mov	$FUTEX_WAKE, %esi
+	mov	$1, %edx
+	syscall
+1:	ret
 
 	.section .note.GNU-stack, "", @progbits

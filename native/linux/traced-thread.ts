@@ -33,7 +33,7 @@ const __WALL = 0x40000000;
 /** How long a thread may take to stop, in milliseconds: one in an uninterruptible sleep takes for ever. */
 const patience = 2000;
 /** Looks without a pause: a stop takes some tens of microseconds. */
-const eagerLooks = 200;
+const eagerLooks = 60;
 
 /**
  * One thread of another process, stopped by ptrace(2). All calls must come from the thread of ours

@@ -1,6 +1,5 @@
 import { constants } from 'node:os';
-import { wakeWaiters } from '../../../native/linux/futex.js';
-import { pause } from '../../../native/linux/pause.js';
+import { waitForChange, wakeWaiters } from '../../../native/linux/futex.js';
 import { SystemError } from '../../../native/linux/system-error.js';
 
 /** Offsets in the gate's page (native/hypervisor/gate.S). */
@@ -13,6 +12,7 @@ const Page = {
   number: 0x20,
   arguments: 0x28,
   result: 0x58,
+  waiting: 0x60,
   parameters: 0x400,
 };
 const State = { nothing: 0, call: 1, leave: 2 };
@@ -21,6 +21,11 @@ const State = { nothing: 0, call: 1, leave: 2 };
 const threadPatience = 200_000_000n;
 /** How long a call may take, in milliseconds. */
 const patience = 5000;
+
+/** At which the other side is looked at even if it says nothing: it may have ended. */
+const longestWait = 100;
+/** Looks without a pause: a call takes some microseconds. */
+const eagerLooks = 400;
 
 /** Bytes of parameters that a call may have. */
 export const gateParameterRoom = 4096 - Page.parameters;
@@ -77,7 +82,7 @@ export class Gate {
     }
     const completed = this.#load(Page.completed);
     if (!this.#post(State.call)) throw new SystemError(name, constants.errno.ETIMEDOUT);
-    if (!awaitWord(() => this.#load(Page.completed) !== completed)) {
+    if (!this.#changes(Page.completed, completed)) {
       throw new SystemError(name, constants.errno.ETIMEDOUT);
     }
     const result = this.#view.getBigInt64(Page.result, true);
@@ -93,7 +98,7 @@ export class Gate {
   /** Let the thread go back to where it was, and see that it is on its way. */
   close(): void {
     this.#post(State.leave);
-    awaitWord(() => this.#load(Page.left) !== 0);
+    this.#changes(Page.left, 0);
   }
 
   /** False if the thread has gone back already. */
@@ -107,18 +112,19 @@ export class Gate {
   #load(offset: number): number {
     return Atomics.load(this.#words, offset / 4);
   }
-}
 
-/** Looks without a pause: a call takes some microseconds. */
-const eagerLooks = 400;
-
-/** Wait for a change in shared memory; false if none comes in time. */
-function awaitWord(changed: () => boolean): boolean {
-  const end = performance.now() + patience;
-  for (let looks = 0; !changed(); looks++) {
+  /** Wait for a word to be no longer `value`; false if it stays so for too long. */
+  #changes(offset: number, value: number): boolean {
+    for (let looks = 0; looks < eagerLooks; looks++) {
+      if (this.#load(offset) !== value) return true;
+    }
     // The thread that we wait for may need this very processor.
-    if (looks > eagerLooks) pause(20);
-    if (performance.now() > end) return false;
+    const end = performance.now() + patience;
+    Atomics.store(this.#words, Page.waiting / 4, 1);
+    while (this.#load(offset) === value && performance.now() < end) {
+      waitForChange(this.localAddress + offset, value, longestWait);
+    }
+    Atomics.store(this.#words, Page.waiting / 4, 0);
+    return this.#load(offset) !== value;
   }
-  return true;
 }
