@@ -82,12 +82,14 @@ async function attach(
   options: AttachOptions,
   command: Command,
 ): Promise<void> {
-  if (options.all !== undefined) {
+  const isGiven = (name: string) => command.getOptionValueSource(name) === 'cli';
+  // From the environment or a configuration file it is for when no target is named.
+  if (options.all !== undefined && (text === undefined || isGiven('all'))) {
     if (text !== undefined) throw usage('--all and a target exclude each other');
     return attachToAll(options.all, options.jobs ?? 4, wordsForEach(options), options);
   }
   // From the environment or a configuration file it is for any --all to come.
-  if (command.getOptionValueSource('jobs') === 'cli') throw usage('--jobs goes with --all');
+  if (isGiven('jobs')) throw usage('--jobs goes with --all');
   if (text === undefined) {
     throw usage('which target? Give one, or --all PATTERN; `debloat targets` lists them');
   }
