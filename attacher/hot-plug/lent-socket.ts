@@ -83,7 +83,7 @@ export function removeSocketPlace({ directory }: SocketPlace): void {
 }
 
 /** Whether a process sees other files than we do: in a container, or in a changed root. */
-function hasOwnFiles(pid: number): boolean {
+export function hasOwnFiles(pid: number): boolean {
   try {
     return ['ns/mnt', 'root'].some(
       (name) => readlinkSync(`/proc/${pid}/${name}`) !== readlinkSync(`/proc/self/${name}`),
