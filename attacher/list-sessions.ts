@@ -1,3 +1,6 @@
+import { CloudHypervisorApi } from './cloud-hypervisor/api.js';
+import { apiSessions } from './cloud-hypervisor/journal.js';
+import { recoverApiSession } from './cloud-hypervisor/plugged-disk.js';
 import { containerSessions } from './container/record.js';
 import { gdbSessions } from './gdb/journal.js';
 import { recoverGdbSession } from './gdb/recover.js';
@@ -11,7 +14,7 @@ export interface ListedSession {
   readonly target: string;
   /** File or digest of what is attached, where it is known. */
   readonly image: string | undefined;
-  readonly way: 'KVM' | 'gdb stub' | 'namespaces';
+  readonly way: 'KVM' | 'gdb stub' | 'API' | 'namespaces';
   /** The process that holds it; undefined where that was killed, and the session was left behind. */
   readonly owner: number | undefined;
   /** Take out what was left behind. Throws DebloatError where it cannot be. */
@@ -20,7 +23,7 @@ export interface ListedSession {
 
 /** All sessions on this machine that we may know of. */
 export function listSessions(): ListedSession[] {
-  return [...inMemory(), ...throughStubs(), ...inContainers()];
+  return [...inMemory(), ...throughStubs(), ...throughApis(), ...inContainers()];
 }
 
 function inMemory(): ListedSession[] {
@@ -39,6 +42,14 @@ function throughStubs(): ListedSession[] {
     ...{ id: record.id, target: `qemu://${record.machine.pid}`, image: record.image },
     ...{ way: 'gdb stub', owner: alive ? record.owner.pid : undefined },
     takeOut: () => recoverGdbSession(record),
+  }));
+}
+
+function throughApis(): ListedSession[] {
+  return apiSessions().map(({ record, alive }) => ({
+    ...{ id: record.id, target: `qemu://${record.machine.pid}`, image: record.image },
+    ...{ way: 'API', owner: alive ? record.owner.pid : undefined },
+    takeOut: () => recoverApiSession(new CloudHypervisorApi(record.api), record),
   }));
 }
 

@@ -4,11 +4,13 @@ import { join } from 'node:path';
 import type { z } from 'zod';
 import { failedWith } from '../native/linux/system-error.js';
 
+type NoteKind = 'sessions' | 'containers' | 'plugged-disks';
+
 /**
  * Where sessions are noted that leave no trace of their own to find them by. For root it is a place
  * that a restart of the host empties, as it does machines and containers.
  */
-function stateDirectory(kind: 'sessions' | 'containers'): string {
+function stateDirectory(kind: NoteKind): string {
   const uid = process.geteuid?.() ?? 0;
   if (uid === 0) return join('/run/debloat', kind);
   const runtime = process.env['XDG_RUNTIME_DIR'] ?? join(tmpdir(), `debloat-${uid}`);
@@ -18,7 +20,7 @@ function stateDirectory(kind: 'sessions' | 'containers'): string {
 /** Notes about sessions of one kind, a file each, which are whole or not there. */
 export class SessionNotes<T extends { id: string }> {
   constructor(
-    readonly kind: 'sessions' | 'containers',
+    readonly kind: NoteKind,
     readonly schema: z.ZodType<T>,
   ) {}
 

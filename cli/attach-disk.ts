@@ -1,6 +1,7 @@
 import { basename } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DebloatError } from '../analyzer/errors.js';
+import { isCloudHypervisor } from '../attacher/cloud-hypervisor/api-socket.js';
 import { defaultCacheDirectory } from '../attacher/guest/index.js';
 import {
   attachDisk,
@@ -14,18 +15,11 @@ import { openVirtualMachine, type VirtualMachine } from '../attacher/hypervisor/
 import { modulesFor, windowDrivers } from '../attacher/modules/index.js';
 import { loadByStage2, readStage2 } from '../attacher/session/kvm-stage2.js';
 import { openDisk, type DiskOptions } from '../attacher/virtio/disk/open-disk.js';
+import { Refusal } from '../attacher/refusal.js';
+import { apiName, attachDiskByApi } from './attach-disk-by-api.js';
+import { renderDisk } from './disk-report.js';
 import { abortOnSignals } from './interrupt.js';
-import type { CommonOptions } from './options.js';
-
-/** Options of `debloat attach --disk-only`. */
-export interface DiskArguments extends CommonOptions {
-  cow?: true | string;
-  serial?: string;
-  session?: string;
-  loadDrivers?: boolean;
-  modules?: string;
-  dryRun?: boolean;
-}
+import type { DiskArguments, DiskAttach } from './disk-arguments.js';
 
 /** `debloat attach --disk-only VM IMAGE`: the image as a disk in the guest, until we are told to end. */
 export async function attachDiskOnly(
@@ -35,9 +29,36 @@ export async function attachDiskOnly(
 ): Promise<void> {
   const disk = diskOptions(image, options);
   openDisk(disk).close(); // what is wrong with the image is said before the VM is touched
-  const tell = (line: string) => {
-    if (options.quiet !== true) process.stderr.write(`${line}\n`);
+  const attach: DiskAttach = {
+    ...{ pid, disk, options, signal: abortOnSignals() },
+    serial: options.serial ?? basename(image).slice(0, 20),
+    tell: (line) => {
+      if (options.quiet !== true) process.stderr.write(`${line}\n`);
+    },
   };
+  if (!isCloudHypervisor(pid)) {
+    await attachByKvm(attach);
+    return;
+  }
+  try {
+    await attachDiskByApi(attach);
+  } catch (refusal) {
+    if (!(refusal instanceof Refusal)) throw refusal;
+    attach.tell(`not by ${apiName}: ${refusal.message}`);
+    await attachByKvm(attach).catch((error: unknown) => {
+      if (!(error instanceof Refusal)) throw error;
+      const reasons = `${apiName}: ${refusal.message}; KVM: ${error.message}`;
+      throw new DebloatError(`There is no way into the virtual machine ${pid}: ${reasons}.`, {
+        ...(error.hint === undefined ? {} : { hint: error.hint }),
+        cause: refusal,
+      });
+    });
+  }
+}
+
+/** By hijacking KVM, which serves whatever hypervisor. */
+async function attachByKvm(attach: DiskAttach): Promise<void> {
+  const { pid, disk, serial, options, tell, signal } = attach;
   using machine = openVirtualMachine(pid);
   const begun = performance.now();
   if (options.dryRun) {
@@ -47,8 +68,6 @@ export async function attachDiskOnly(
     process.stdout.write(options.format === 'json' ? `${JSON.stringify(lines)}\n` : text);
     return;
   }
-  const signal = abortOnSignals();
-  const serial = options.serial ?? basename(image).slice(0, 20);
   let prepared = 0;
   const attached = await exclusively(machine.pid, async () => {
     const { plan, first } = planFor(machine, options.modules);
@@ -60,8 +79,10 @@ export async function attachDiskOnly(
     });
   });
   const times = { prepare: prepared, ...attached.times, total: performance.now() - begun };
-  process.stdout.write(render(attached, { serial, times }, options.format));
-  tell(`serving ${image}; Ctrl-C or \`debloat detach ${attached.id}\` takes it away`);
+  const backend = `${machine.name} by KVM`;
+  const report = { id: attached.id, backend, disk: 'virtio-mmio', serial, times } as const;
+  process.stdout.write(renderDisk(report, options.format));
+  tell(`serving ${disk.image}; Ctrl-C or \`debloat detach ${attached.id}\` takes it away`);
   await untilToldTo(signal, attached);
   await end(attached, machine.pid, tell);
 }
@@ -116,24 +137,4 @@ async function end(
 function diskOptions(image: string, { cow }: DiskArguments): DiskOptions {
   const sessionFile = typeof cow === 'string' ? cow : undefined;
   return { image, mode: cow ? 'session' : 'read-only', preload: false, sessionFile };
-}
-
-function render(
-  { id }: AttachedDisk,
-  facts: { serial: string; times: Record<'prepare' | 'stopped' | 'guest' | 'total', number> },
-  format: CommonOptions['format'],
-): string {
-  const { serial, times } = facts;
-  const rounded = Object.fromEntries(
-    Object.entries(times).map(([name, value]) => [name, Math.round(value * 100) / 100]),
-  );
-  if (format === 'json') {
-    return `${JSON.stringify({ session: id, serial, milliseconds: rounded })}\n`;
-  }
-  const { prepare, stopped, guest, total } = times;
-  return (
-    `session ${id}: in the guest, the disk with serial "${serial}" (lsblk -o NAME,SERIAL)\n` +
-    `prepared in ${prepare.toFixed(0)} ms, stopped for ${stopped.toFixed(1)} ms, ` +
-    `the guest took ${guest.toFixed(0)} ms, ${total.toFixed(0)} ms in all\n`
-  );
 }

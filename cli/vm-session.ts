@@ -30,14 +30,20 @@ export async function attachToVm(
     makeEnd: () => session.makeEnd(signal),
     cacheDirectory: defaultCacheDirectory(),
   });
-  const { id, backend, overlay, milliseconds } = end;
-  session.finish(end, { overlay, session: id, backend, milliseconds });
+  const { id, backend, disk, overlay, milliseconds } = end;
+  session.finish(end, { overlay, session: id, backend, disk, milliseconds });
   const { prepare, stopped, guest, total } = milliseconds;
   tell(
-    `session ${id} by ${backend}: prepared in ${prepare.toFixed(0)} ms, ${guest.toFixed(0)} ms in the guest, ` +
+    `session ${id} by ${backend}, ${diskWays[disk]}: prepared in ${prepare.toFixed(0)} ms, ${guest.toFixed(0)} ms in the guest, ` +
       `ready after ${total.toFixed(0)} ms; the machine stood ${stopped.toFixed(1)} ms in all`,
   );
 }
+
+const diskWays = {
+  'vhost-user': 'its disk served by debloat (vhost-user)',
+  file: 'its disk a file that the hypervisor opened',
+  'virtio-mmio': 'its disk served by debloat (virtio-mmio)',
+} as const;
 
 /** "UID" or "UID:GID". */
 function userOf(text: string): { uid: number; gid: number } {

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { SessionNotes } from '../session-notes.js';
+import { removeSocketPlace, socketPlace } from '../hot-plug/lent-socket.js';
 import { startTimeOf } from '../../analyzer/workspace/processes.js';
 
 const address = z.union([
@@ -10,8 +11,19 @@ const owner = z.object({ pid: z.int(), started: z.string() });
 const hexadecimal = z.string().regex(/^[0-9a-f]{1,16}$/);
 
 /** A disk that was put into a machine by its monitor. */
-export const pluggedDisk = z.object({ monitor: address, device: z.string(), node: z.string() });
+export const pluggedDisk = z.object({
+  monitor: address,
+  device: z.string(),
+  node: z.string(),
+  /** Where our server's socket is, if it is served by us. */
+  socket: socketPlace.optional(),
+});
 export type PluggedDisk = z.infer<typeof pluggedDisk>;
+
+/** The serial that a disk of this name has in the guest: what virtio takes of it. */
+export function diskSerial(name: string): string {
+  return name.slice(0, 20);
+}
 
 /** What a session has put into a guest through a gdb stub: all that is needed to take it out again. */
 export const gdbRecord = z.object({
@@ -64,6 +76,7 @@ export function gdbSessions(pid?: number): { record: GdbRecord; alive: boolean }
   return notes.all().flatMap((record) => {
     if (pid !== undefined && record.machine.pid !== pid) return [];
     if (startTimeOf(record.machine.pid) !== record.machine.started) {
+      if (record.disk?.socket) removeSocketPlace(record.disk.socket);
       removeRecord(record.id);
       return [];
     }

@@ -2,9 +2,11 @@ import { PageTables } from '../guest/index.js';
 import type { ProcessMemory } from '../guest/memory/process-memory.js';
 import { Command } from '../guest/stage-steps.js';
 import { memoryOfProcess } from '../hypervisor/emulated-machine.js';
+import { removeSocketPlace } from '../hot-plug/lent-socket.js';
+import { serveAgain } from '../hot-plug/served-image.js';
 import { unplugDisk } from '../qmp/hot-plug.js';
 import { throughDoor } from './door.js';
-import { gdbSessions, removeRecord, type GdbRecord } from './journal.js';
+import { diskSerial, gdbSessions, removeRecord, type GdbRecord } from './journal.js';
 import { SafePoint } from './safe-point.js';
 import { functionsOf, GdbStage, hex, isHung, isMapped, type PlacedRecord } from './stage.js';
 import { pagingRegisters } from './stub.js';
@@ -14,6 +16,25 @@ import { pagingRegisters } from './stub.js';
  * is hung up. Throws DebloatError where the guest does not let go, and the record stays.
  */
 export async function recoverGdbSession(record: GdbRecord): Promise<void> {
+  const { disk, image, machine } = record;
+  // First of all: a hypervisor that waits for its disk's server answers nobody.
+  const served =
+    disk?.socket &&
+    (await serveAgain({
+      ...{ pid: machine.pid, place: disk.socket, image, serial: diskSerial(disk.device) },
+      log: () => undefined,
+    }));
+  try {
+    await takeOut(record);
+    if (disk) await unplugDisk(disk.monitor, disk.device);
+  } finally {
+    await served?.stop();
+  }
+  if (disk?.socket) removeSocketPlace(disk.socket);
+  removeRecord(record.id);
+}
+
+async function takeOut(record: GdbRecord): Promise<void> {
   const { pid } = record.machine;
   const { block, hung } = record;
   if (block && hung) {
@@ -31,8 +52,6 @@ export async function recoverGdbSession(record: GdbRecord): Promise<void> {
       memory.close();
     }
   }
-  if (record.disk) await unplugDisk(record.disk.monitor, record.disk.device);
-  removeRecord(record.id);
 }
 
 async function removeStage(memory: ProcessMemory, record: PlacedRecord): Promise<void> {

@@ -8,7 +8,15 @@ export interface DiskToPlug {
   /** The disk's serial in the guest, up to 20 bytes. */
   serial: string;
   /** An image that the hypervisor opens itself (read-only), or the socket of our server. */
-  source: { file: string } | { socket: string };
+  source: { file: string } | ServedSource;
+}
+
+/** A vhost-user server of ours, for a machine whose memory is shared. */
+export interface ServedSource {
+  /** Its socket, by the hypervisor's paths. */
+  socket: string;
+  /** Whether the hypervisor has connected, or does so soon. */
+  connected: () => Promise<boolean>;
 }
 
 /** How long a guest may take to let go of a disk, in milliseconds. */
@@ -50,13 +58,7 @@ export async function unplugDisk(address: MonitorAddress, name: string): Promise
 
 async function addBackend(monitor: Monitor, { name, source }: DiskToPlug): Promise<void> {
   if ('socket' in source) {
-    await monitor.execute('chardev-add', {
-      id: name,
-      backend: {
-        type: 'socket',
-        data: { addr: { type: 'unix', data: { path: source.socket } }, server: false },
-      },
-    });
+    await addSocket(monitor, name, source);
     return;
   }
   await monitor.execute('blockdev-add', {
@@ -64,6 +66,36 @@ async function addBackend(monitor: Monitor, { name, source }: DiskToPlug): Promi
     'node-name': name,
     'read-only': true,
     file: { driver: 'file', filename: source.file, 'read-only': true },
+  });
+}
+
+/**
+ * A connection that is made once more whenever it is lost: what the guest was reading when we were
+ * killed ends when the disk is served again.
+ */
+async function addSocket(monitor: Monitor, name: string, source: ServedSource): Promise<void> {
+  const connect = (reconnect: object) =>
+    monitor.execute('chardev-add', {
+      id: name,
+      backend: {
+        type: 'socket',
+        data: {
+          ...{ addr: { type: 'unix', data: { path: source.socket } }, server: false },
+          ...reconnect,
+        },
+      },
+    });
+  try {
+    await connect({ reconnect: 1 });
+  } catch (error) {
+    if (!(error instanceof MonitorError) || !error.description.includes('reconnect')) throw error;
+    await connect({ 'reconnect-ms': 1000 }); // since QEMU 9.2
+  }
+  // To add a device without a server would have the hypervisor wait for one, and its machine stand.
+  if (await source.connected()) return;
+  await removeBackend(monitor, name);
+  throw new DebloatError('The hypervisor does not reach our server.', {
+    hint: `it may not connect to ${source.socket}`,
   });
 }
 
@@ -76,7 +108,7 @@ async function removeBackend(monitor: Monitor, name: string): Promise<void> {
 async function addDevice(monitor: Monitor, { name, serial, source }: DiskToPlug): Promise<void> {
   const device =
     'socket' in source
-      ? { driver: 'vhost-user-blk-pci', chardev: name }
+      ? { driver: 'vhost-user-blk-pci', chardev: name, 'num-queues': 1 }
       : { driver: 'virtio-blk-pci', drive: name, serial };
   let first: unknown;
   for (const bus of [undefined, ...(await freePorts(monitor))]) {

@@ -25,6 +25,8 @@ export interface OpenTimes {
 export interface OpenSession {
   /** The way in, for people. */
   backend: string;
+  /** How the guest has the overlay: by our server, as a file of the hypervisor's, by our own device. */
+  disk: 'vhost-user' | 'file' | 'virtio-mmio';
   /** Of the overlay's disk. */
   serial: string;
   channel: GuestChannel;

@@ -1,6 +1,6 @@
 import { DebloatError, messageOf } from '../../analyzer/errors.js';
 import { enterGuest, type Contents } from '../gdb/enter.js';
-import { removeRecord, writeRecord, type GdbRecord } from '../gdb/journal.js';
+import { diskSerial, removeRecord, writeRecord, type GdbRecord } from '../gdb/journal.js';
 import { recoverGdbSessions } from '../gdb/recover.js';
 import { describeDoor, throughDoor, type StubDoor } from '../gdb/door.js';
 import { findGuest } from '../gdb/guest.js';
@@ -10,7 +10,7 @@ import { Command } from '../guest/stage-steps.js';
 import { modulesFor, overlayDrivers, plugDrivers } from '../modules/index.js';
 import { startTimeOf } from '../../analyzer/workspace/processes.js';
 import { exclusively } from '../hijack/index.js';
-import { unplugDisk, plugDisk } from '../qmp/hot-plug.js';
+import { plugOverlay, type OverlayDisk } from '../hot-plug/overlay-disk.js';
 import { withMonitor, type MonitorAddress } from '../qmp/monitor.js';
 import { Refusal } from '../refusal.js';
 import { Pulse } from './pulse.js';
@@ -39,17 +39,25 @@ export async function openByStub(request: OpenRequest, ways: WaysIn): Promise<Op
   const monitor = await workingMonitor(pid, ways.monitors);
   const modules = await modulesOf(request, door);
   const name = `debloat-${id}`;
-  const serial = name.slice(0, 20);
-  const disk = { monitor, device: name, node: name };
+  const serial = diskSerial(name);
   const identity: Pick<GdbRecord, 'id' | 'owner' | 'machine' | 'image' | 'disk'> = {
-    ...{ id, image, disk },
+    ...{ id, image, disk: { monitor, device: name, node: name } },
     owner: { pid: process.pid, started: startTimeOf(process.pid) ?? '' },
     machine: { pid, started: machineStarted },
   };
   const blank = { schedule: '0', panic: '0', allocatePages: '0', freePages: '0' };
-  writeRecord({ version: 1, ...identity, door, functions: blank, control: 0, enqueue: '0' });
+  const note = () =>
+    writeRecord({ version: 1, ...identity, door, functions: blank, control: 0, enqueue: '0' });
+  note();
+  let disk: OverlayDisk;
   try {
-    await plugDisk(monitor, { name, serial, source: { file: image } });
+    disk = await plugOverlay({
+      ...{ pid, monitor, name, serial, image, log },
+      note: (socket) => {
+        identity.disk = { monitor, device: name, node: name, ...(socket && { socket }) };
+        note();
+      },
+    });
   } catch (error) {
     removeRecord(id);
     throw error;
@@ -65,7 +73,7 @@ export async function openByStub(request: OpenRequest, ways: WaysIn): Promise<Op
   try {
     entered = await enterGuest({ pid, door, cacheDirectory, identity, prepare });
   } catch (error) {
-    await unplugDisk(monitor, name).then(
+    await disk.unplug().then(
       () => removeRecord(id),
       (problem: unknown) => log(messageOf(problem)),
     );
@@ -79,10 +87,11 @@ export async function openByStub(request: OpenRequest, ways: WaysIn): Promise<Op
   );
   return {
     backend: describeDoor(door),
+    disk: disk.way,
     ...{ serial, channel, modules },
     times: { ...times, stopped: stage.held, total: performance.now() - begun },
     isAlive: () => startTimeOf(pid) === machineStarted && stage.hangs && pulse.beats,
-    close: () => close(stage, monitor, name, () => startTimeOf(pid) === machineStarted),
+    close: () => close(stage, disk, () => startTimeOf(pid) === machineStarted),
   };
 }
 
@@ -127,17 +136,14 @@ async function modulesOf(
   }
 }
 
-async function close(
-  stage: GdbStage,
-  monitor: MonitorAddress,
-  name: string,
-  isThere: () => boolean,
-): Promise<number> {
+async function close(stage: GdbStage, disk: OverlayDisk, isThere: () => boolean): Promise<number> {
   const { record } = stage;
   try {
     if (isThere()) await takeOut(stage);
-    if (isThere()) await unplugDisk(monitor, name);
+    if (isThere()) await disk.unplug();
+    else await disk.abandon();
   } catch (error) {
+    await (isThere() ? disk.leave() : disk.abandon());
     if (isThere()) throw error;
   } finally {
     stage.memory.close();

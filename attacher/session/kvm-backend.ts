@@ -58,6 +58,7 @@ async function open(
   );
   return {
     backend: `${machine.name} by KVM`,
+    disk: 'virtio-mmio',
     ...{ serial, channel, modules: [] },
     times: { prepare, stopped, guest, total: performance.now() - begun },
     isAlive: () => startTimeOf(pid) === started && attached.attachment.hangs && pulse.beats,

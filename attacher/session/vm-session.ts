@@ -45,6 +45,8 @@ export interface VmSessionEnd extends SessionEnd {
   id: string;
   /** The way that was taken into the machine. */
   backend: string;
+  /** How the guest had the overlay's disk. */
+  disk: OpenSession['disk'];
   /** Its digest. */
   overlay: string;
   /** `stopped` is of the whole session. */
@@ -81,7 +83,7 @@ export async function vmSession(options: VmSessionOptions): Promise<VmSessionEnd
   }
   const stopped = await session.close();
   return {
-    ...{ ...end, id, backend: session.backend, overlay: overlay.digest },
+    ...{ ...end, id, backend: session.backend, disk: session.disk, overlay: overlay.digest },
     milliseconds: { ...session.times, stopped },
   };
 }

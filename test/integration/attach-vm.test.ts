@@ -1,7 +1,7 @@
 import { execa } from 'execa';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -13,8 +13,13 @@ import { startTcgGuest, type TcgGuest } from '../vm/tcg-guest.js';
 
 const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 const directory = mkdtempSync(join(tmpdir(), 'debloat-attach-vm-'));
+/** Where sessions have what they need outside of the guest. */
+const temporary = join(directory, 'tmp');
 let overlay: string;
-beforeAll(() => (overlay = makeOverlayImage(directory)));
+beforeAll(() => {
+  mkdirSync(temporary);
+  overlay = makeOverlayImage(directory);
+});
 afterAll(() => rmSync(directory, { recursive: true }));
 
 /** What must be the same before and after: files, mounts, sockets, processes. */
@@ -59,7 +64,10 @@ describe.each(machines)('sessions in $suite on $machine', (options) => {
     execa(
       process.execPath,
       [...[main, 'attach', `qemu://${guest.pid}`, '--overlay', overlay, '--qmp', qmp], ...more],
-      { input, reject: false, encoding: 'buffer', stripFinalNewline: false, timeout: 120_000 },
+      {
+        ...{ input, reject: false, encoding: 'buffer', stripFinalNewline: false },
+        ...{ timeout: 120_000, env: { TMPDIR: temporary } },
+      },
     );
   const text = (bytes: Uint8Array) => Buffer.from(bytes).toString('utf8');
 
@@ -82,6 +90,11 @@ describe.each(machines)('sessions in $suite on $machine', (options) => {
     const before = await settledState();
     const first = await attach(['--', 'bash', '-c', 'cat /opt/hello; ls /modules/order; exit 3']);
     expect(text(first.stderr)).toContain('the machine stood');
+    expect(text(first.stderr)).toContain(
+      options.sharedMemory
+        ? 'its disk served by debloat (vhost-user)'
+        : 'its disk a file that the hypervisor opened',
+    );
     expect(text(first.stdout)).toBe('from the overlay\n/modules/order\n');
     expect(first.exitCode).toBe(3);
     const missing = await attach(['--', 'no-such-command']);
@@ -89,8 +102,10 @@ describe.each(machines)('sessions in $suite on $machine', (options) => {
     const told = await attach(['--format', 'json', '--exec', 'echo out; echo err >&2; kill -9 $$']);
     expect(JSON.parse(text(told.stdout))).toMatchObject({
       ...{ code: 137, signal: 9, stdout: 'out\n', stderr: 'err\n' },
+      disk: options.sharedMemory ? 'vhost-user' : 'file',
     });
     expect(await settledState()).toBe(before);
+    await expectNothingPlugged();
   });
 
   it('carry bytes of any kind through pipes', async () => {
@@ -106,11 +121,22 @@ describe.each(machines)('sessions in $suite on $machine', (options) => {
     expect(both.map(({ stdout }) => text(stdout))).toEqual(['one\noneone\n', 'two\ntwotwo\n']);
   });
 
-  /** A session in which `cat` runs; resolves when it answers. */
-  const open = async (name: string) => {
+  /** What a session makes in the hypervisor and beside it is gone. */
+  const expectNothingPlugged = async () => {
+    const devices = (await guest.qmp('query-chardev')) as { label: string }[];
+    const nodes = (await guest.qmp('query-named-block-nodes')) as { 'node-name': string }[];
+    const names = [...devices.map(({ label }) => label), ...nodes.map((n) => n['node-name'])];
+    expect(names.filter((name) => name.startsWith('debloat'))).toEqual([]);
+    expect(readdirSync(temporary)).toEqual([]);
+  };
+
+  /** A session in which `cat`, or another command, runs; resolves when it answers. */
+  const open = async (name: string, words = ['cat']) => {
     const command = ['attach', `${guest.pid}`, '--overlay', overlay, '--qmp', qmp];
-    const session = execa(process.execPath, [main, ...command, '--session', name, '--', 'cat'], {
-      ...{ stdin: 'pipe', reject: false },
+    const session = execa(process.execPath, [main, ...command, '--session', name, '--', ...words], {
+      stdin: 'pipe',
+      reject: false,
+      env: { TMPDIR: temporary },
     });
     session.stdin.write('there\n');
     await Promise.race([session, once(session.stdout, 'data')]);
@@ -141,6 +167,23 @@ describe.each(machines)('sessions in $suite on $machine', (options) => {
     await runCli(['doctor', '--fix']);
     expect((await runCliWell(['sessions'])).stdout).not.toContain('killed');
     expect(await settledState()).toBe(before);
+    await expectNothingPlugged();
+  });
+
+  it('are taken out when they were killed while the guest was reading the overlay', async () => {
+    const before = await settledState();
+    const { session } = await open('reading', [
+      ...['bash', '-c'],
+      'echo there; while :; do echo 3 >/proc/sys/vm/drop_caches; sha256sum /bin/bash; done',
+    ]);
+    await sleep(1000);
+    session.kill('SIGKILL');
+    await session;
+    await sleep(1000);
+    await runCli(['doctor', '--fix']);
+    expect((await runCliWell(['sessions'])).stdout).not.toContain('reading');
+    expect(await settledState()).toBe(before);
+    await expectNothingPlugged();
   });
 
   it('leave nothing when they are interrupted while they are opened', async () => {
@@ -148,7 +191,7 @@ describe.each(machines)('sessions in $suite on $machine', (options) => {
     for (const delay of [150, 400, 700, 1000, 1400]) {
       const command = ['attach', `${guest.pid}`, '--overlay', overlay, '--qmp', qmp];
       const session = execa(process.execPath, [main, ...command, '--', 'sleep', '60'], {
-        ...{ stdin: 'ignore', reject: false },
+        ...{ stdin: 'ignore', reject: false, env: { TMPDIR: temporary } },
       });
       await sleep(delay);
       session.kill('SIGINT');
@@ -158,6 +201,7 @@ describe.each(machines)('sessions in $suite on $machine', (options) => {
     }
     expect((await runCliWell(['sessions'])).stdout).not.toContain(`qemu://${guest.pid}`);
     expect(await settledState()).toBe(before);
+    await expectNothingPlugged();
   });
 
   it('are cleaned up by the next one when their process was killed', async () => {
