@@ -37,7 +37,6 @@ export async function openByStub(request: OpenRequest, ways: WaysIn): Promise<Op
   if (machineStarted === undefined) throw new Refusal('not-found', `there is no process ${pid}`);
   await recoverGdbSessions(pid, log);
   const monitor = await workingMonitor(pid, ways.monitors);
-  const modules = await modulesOf(request, door);
   const name = `debloat-${id}`;
   const serial = name.slice(0, 20);
   const disk = { monitor, device: name, node: name };
@@ -48,7 +47,9 @@ export async function openByStub(request: OpenRequest, ways: WaysIn): Promise<Op
   };
   const blank = { schedule: '0', panic: '0', allocatePages: '0', freePages: '0' };
   writeRecord({ version: 1, ...identity, door, functions: blank, control: 0, enqueue: '0' });
+  let modules: ModuleFile[];
   try {
+    modules = await modulesOf(request, door);
     await plugDisk(monitor, { name, serial, source: { file: image } });
   } catch (error) {
     removeRecord(id);

@@ -2,13 +2,12 @@ import { execFileSync, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { once } from 'node:events';
-import { get } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runCli, runCliWell, startCli } from '../support/cli.js';
-import { docker } from '../support/container.js';
+import { docker, httpStatus as status } from '../support/container.js';
 import { registryAddress, testImage } from '../support/images.js';
 import { scratchDirectory } from '../support/scratch.js';
 import { loopsOf, machineTraces, soon, stage2Processes } from '../support/session-traces.js';
@@ -50,18 +49,6 @@ function facts(container: string) {
     theirMounts: readFileSync(`/proc/${pid}/mountinfo`, 'utf8'),
     ...machineTraces(scratch, overlay),
   };
-}
-
-function status(address: string): Promise<number | string> {
-  return new Promise((resolve) => {
-    get({ host: address, path: '/', agent: false }, (answer) => {
-      answer.resume().on('end', () => {
-        resolve(answer.statusCode ?? 0);
-      });
-    }).on('error', (error) => {
-      resolve(error.message);
-    });
-  });
 }
 
 describe('debloat attach docker://', () => {
