@@ -80,8 +80,10 @@ interface ImageFacts {
 }
 
 function imageOf({ Config, RepoDigests }: ImageFacts): ContainerImage {
+  // podman files images that are in no registry under this name, and gives them a digest, too.
+  const digests = (RepoDigests ?? []).filter((name) => !name.startsWith('localhost/'));
   // Not the container's labels: those are the user's to set.
-  return { labels: Config?.Labels ?? {}, digests: RepoDigests ?? [] };
+  return { labels: Config?.Labels ?? {}, digests };
 }
 
 async function inspected(

@@ -2,11 +2,12 @@ import { randomBytes } from 'node:crypto';
 import { DebloatError } from '../../analyzer/errors.js';
 import { hasCapability } from '../hypervisor/index.js';
 import { Refusal } from '../refusal.js';
-import { converse, type SessionEnd } from '../session/conversation.js';
+import { converse, SessionNotStarted, type SessionEnd } from '../session/conversation.js';
 import { environmentFor, shell } from '../session/shell.js';
 import type { UserEnd } from '../session/user-end.js';
 import type { ContainerTarget } from '../targets.js';
 import { findOverlay, type Fetching, type OverlayFile } from './overlay-file.js';
+import { requireFileSystem, whyNotStarted } from './mountable.js';
 import { noteSession } from './record.js';
 import { findContainer, type RunningContainer } from './running.js';
 import { startStage2 } from './stage2.js';
@@ -52,6 +53,7 @@ export async function containerSession(
   const settings = settingsFor(container, options);
   const overlay = await findOverlay(container.image, options.overlay, options);
   try {
+    requireFileSystem(overlay);
     if (!overlay.isProved) {
       options.tell(`${container.name} tells of no overlay: ${overlay.name} is used unchecked`);
     }
@@ -106,6 +108,8 @@ async function run(
     return await converse(stage2.channel, whole, user, {
       lost: () => new DebloatError('The session is lost: stage 2 was ended by somebody.'),
     });
+  } catch (error) {
+    throw error instanceof SessionNotStarted ? whyNotStarted(overlay, error) : error;
   } finally {
     await stage2.ended;
   }

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { DebloatError } from '../../analyzer/errors.js';
 import { exclusively } from '../hijack/exclusive.js';
 import { withMonitor, type MonitorAddress } from '../qmp/monitor.js';
-import { GdbStub, nameOf, releaseMachine, type StubAddress } from './stub.js';
+import { settleCalls } from './settle.js';
+import { GdbStub, nameOf, type StubAddress } from './stub.js';
 
 /** The way to a gdb stub: one that listens, or one that the hypervisor opens when its monitor asks. */
 export type StubDoor = { stub: StubAddress } | { monitor: MonitorAddress };
@@ -33,39 +34,62 @@ export async function throughDoor<T>(
   act: (stub: GdbStub) => Promise<T>,
 ): Promise<{ result: T; held: number }> {
   return exclusively(pid, () =>
-    'stub' in door ? throughStub(door.stub, act) : throughMonitor(door.monitor, act),
+    'stub' in door ? throughStub(pid, door.stub, act) : throughMonitor(pid, door.monitor, act),
   );
 }
 
 async function throughStub<T>(
+  pid: number,
   address: StubAddress,
   act: (stub: GdbStub) => Promise<T>,
 ): Promise<{ result: T; held: number }> {
-  const stub = await GdbStub.connect(address);
+  const stub = await enter(pid, address);
   let result: T;
   try {
     result = await act(stub);
   } catch (error) {
-    await leave(stub, address);
+    await leave(stub, pid, address, settleCalls);
     throw error;
   }
-  await leave(stub, address);
+  await leave(stub, pid, address);
   return { result, held: stub.held };
 }
 
-/** Detach; where the connection does not do so any more, by another one. */
-async function leave(stub: GdbStub, address: StubAddress): Promise<void> {
+/** Connect, and bring to its end what somebody before us left under way: the machine stands then. */
+async function enter(pid: number, address: StubAddress): Promise<GdbStub> {
+  const stub = await GdbStub.connect(address);
+  try {
+    await settleCalls(pid, stub);
+    return stub;
+  } catch (error) {
+    // Not detached: without its breakpoint a call would return to nowhere.
+    await stub.abandon();
+    throw error;
+  }
+}
+
+/** Detach, after what is left to do; where the connection does not do so any more, by another one. */
+async function leave(
+  stub: GdbStub,
+  pid: number,
+  address: StubAddress,
+  settle?: typeof settleCalls,
+): Promise<void> {
   try {
     await stub.stand();
+    await settle?.(pid, stub);
     await stub.detach();
   } catch {
     await stub.abandon();
     // A machine that is gone has no stub, and needs nothing.
-    await releaseMachine(address).catch(() => undefined);
+    await enter(pid, address)
+      .then((again) => again.detach())
+      .catch(() => undefined);
   }
 }
 
 async function throughMonitor<T>(
+  pid: number,
   monitor: MonitorAddress,
   act: (stub: GdbStub) => Promise<T>,
 ): Promise<{ result: T; held: number }> {
@@ -78,7 +102,7 @@ async function throughMonitor<T>(
         throw new DebloatError('The hypervisor opens no gdb stub.', { hint: said.trim() });
       }
       try {
-        return await throughStub({ path }, act);
+        return await throughStub(pid, { path }, act);
       } finally {
         await qmp.human('gdbserver none');
       }

@@ -7,7 +7,7 @@ import { rootEntry, writePageTables } from '../hijack/arena.js';
 import { writeEntry } from '../hijack/address-space.js';
 import { throughDoor, type StubDoor } from './door.js';
 import { findGuest, type GdbGuest } from './guest.js';
-import { writeRecord, type GdbRecord } from './journal.js';
+import { Journal, type GdbRecord } from './journal.js';
 import { blockLayouts, placeStage, readStageFiles, type BlockLayout } from './plan.js';
 import { SafePoint } from './safe-point.js';
 import { GdbStage, physicalOf, type PlacedRecord } from './stage.js';
@@ -56,8 +56,9 @@ export async function enterGuest(
     const registers = pagingRegisters(await stub.registers());
     const guess = placeStage(guest, registers, files);
     const record = recordOf(options, guest);
+    const journal = new Journal(record);
     ready = performance.now();
-    return SafePoint.with(stub, guest.functions, async (point) => {
+    return SafePoint.with(stub, guest.functions, journal, async (point) => {
       const here = pagingRegisters(point.registers);
       const placed = placeStage(guest, here, files, guess);
       const { image, entry } = placed;
@@ -75,14 +76,15 @@ export async function enterGuest(
         control: layout.image + Number(image.entry('stage1_control') - image.base),
         enqueue: image.entry('stage1_enqueue').toString(16),
       };
-      writeRecord(whole);
+      // From here on the pages are the record's, no longer what a call gave.
+      journal.note({ ...whole, point: point.noted });
       const arena = arenaIn(guest.memory, block.physical, block.size);
       const place = { guestAddress: block.physical, virtualAddress: entry.virtualAddress };
       const segments = [...image.segments, ...layout.segments];
       writePageTables(arena.bytes, { ram: 0 }, place, segments, (here.efer & EFER_NXE) !== 0n);
       arena.bytes.set(image.image, layout.image);
       arena.push(0, layout.session);
-      const stage = new GdbStage(guest.memory, whole, arena);
+      const stage = new GdbStage(guest.memory, whole, journal, arena);
       const address = entry.virtualAddress + BigInt(layout.session);
       const { program } = files;
       options.prepare(stage, layout.session, address, { pages: layout.pages, program });
@@ -124,7 +126,7 @@ async function allocate(
 ): Promise<{ block: PlacedRecord['block']; layout: BlockLayout }> {
   for (const layout of layouts) {
     const { order, size } = layout;
-    const virtual = await point.call(functions.allocatePages, GFP, BigInt(order));
+    const virtual = await point.call(functions.allocatePages, [GFP, BigInt(order)]);
     if (virtual === 0n) continue;
     const tables = PageTables.of(memory, pagingRegisters(point.registers));
     const physical = physicalOf(memory, tables, virtual);

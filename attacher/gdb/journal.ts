@@ -25,6 +25,24 @@ export function diskSerial(name: string): string {
   return name.slice(0, 20);
 }
 
+/** A processor that stands at a safe point, and what it was asked to do there. */
+export const notedPoint = z.object({
+  /** The stub's name for it. */
+  thread: z.string().regex(/^[0-9a-zA-Z.]{1,32}$/),
+  /** All that the stub tells of it in up to 64 bits, before anything was changed. */
+  registers: z.record(z.string(), hexadecimal),
+  /** The call that was begun, until what came of it has been noted. */
+  call: z
+    .object({
+      function: hexadecimal,
+      parameters: z.array(hexadecimal).max(4),
+      /** Where its return address is; of no two calls from one point the same. */
+      stack: hexadecimal,
+    })
+    .optional(),
+});
+export type NotedPoint = z.infer<typeof notedPoint>;
+
 /** What a session has put into a guest through a gdb stub: all that is needed to take it out again. */
 export const gdbRecord = z.object({
   version: z.literal(1),
@@ -57,6 +75,8 @@ export const gdbRecord = z.object({
   control: z.int().min(0),
   /** What queues the stage's work. */
   enqueue: hexadecimal,
+  /** While a processor stands for us: all that is needed to have it go on by itself. */
+  point: notedPoint.optional(),
 });
 export type GdbRecord = z.infer<typeof gdbRecord>;
 
@@ -69,6 +89,40 @@ export function writeRecord(record: GdbRecord): void {
 
 export function removeRecord(id: string): void {
   notes.remove(id);
+}
+
+/** The record of one session: what was noted is on disk before the guest is touched by it. */
+export class Journal {
+  #record: GdbRecord;
+
+  constructor(record: GdbRecord) {
+    this.#record = record;
+  }
+
+  get record(): GdbRecord {
+    return this.#record;
+  }
+
+  /** Note changes; `undefined` takes a note away. */
+  note(changes: { [name in keyof GdbRecord]?: GdbRecord[name] | undefined }): void {
+    // A file has no undefined: what it reads back is a record.
+    const next = { ...this.#record, ...changes } as GdbRecord;
+    writeRecord(next);
+    this.#record = next;
+  }
+}
+
+export const hex = (text: string): bigint => BigInt(`0x${text}`);
+
+/** What the stub is asked to call and to stop at. */
+export function functionsOf({ functions }: Pick<GdbRecord, 'functions'>) {
+  const { schedule, panic, allocatePages, freePages } = functions;
+  return {
+    schedule: hex(schedule),
+    panic: hex(panic),
+    allocatePages: hex(allocatePages),
+    freePages: hex(freePages),
+  };
 }
 
 /** Sessions in the machine of process `pid` (of all, without one); those of machines that are gone are forgotten. */

@@ -6,9 +6,17 @@ import { removeSocketPlace } from '../hot-plug/lent-socket.js';
 import { serveAgain } from '../hot-plug/served-image.js';
 import { unplugDisk } from '../qmp/hot-plug.js';
 import { throughDoor } from './door.js';
-import { diskSerial, gdbSessions, removeRecord, type GdbRecord } from './journal.js';
+import {
+  diskSerial,
+  functionsOf,
+  gdbSessions,
+  hex,
+  Journal,
+  removeRecord,
+  type GdbRecord,
+} from './journal.js';
 import { SafePoint } from './safe-point.js';
-import { functionsOf, GdbStage, hex, isHung, isMapped, type PlacedRecord } from './stage.js';
+import { flush, GdbStage, isHung, isMapped, type PlacedRecord } from './stage.js';
 import { pagingRegisters } from './stub.js';
 
 /**
@@ -35,15 +43,9 @@ export async function recoverGdbSession(record: GdbRecord): Promise<void> {
 }
 
 async function takeOut(record: GdbRecord): Promise<void> {
-  const { pid } = record.machine;
-  const { block, hung } = record;
-  if (block && hung) {
-    const placed = { ...record, block, hung };
-    const { result } = await throughDoor(pid, record.door, async (stub) => {
-      const memory = memoryOfProcess(pid, pagingRegisters(await stub.registers()));
-      return { memory, mapped: await isMapped(stub, memory, placed) };
-    });
-    const { memory, mapped } = result;
+  const left = await lookInside(record);
+  if (left) {
+    const { memory, mapped, placed } = left;
     try {
       if (mapped) await removeStage(memory, placed);
       // In memory, but not the kernel's: the guest was started anew, and nothing there is ours.
@@ -54,8 +56,32 @@ async function takeOut(record: GdbRecord): Promise<void> {
   }
 }
 
+/**
+ * Go to the machine and leave it again, by which it runs on where it was left standing, and what was
+ * under way comes to its end; what of the stage is in the guest then.
+ */
+async function lookInside(
+  record: GdbRecord,
+): Promise<{ memory: ProcessMemory; mapped: boolean; placed: PlacedRecord } | undefined> {
+  const { pid } = record.machine;
+  try {
+    const { result } = await throughDoor(pid, record.door, async (stub) => {
+      const now = gdbSessions(pid).find((each) => each.record.id === record.id)?.record;
+      if (!now?.block || !now.hung) return undefined;
+      const placed = { ...now, block: now.block, hung: now.hung };
+      const memory = memoryOfProcess(pid, pagingRegisters(await stub.registers()));
+      return { memory, placed, mapped: await isMapped(stub, memory, placed) };
+    });
+    return result;
+  } catch (error) {
+    // It never came so far: perhaps there never was a door there.
+    if (record.block === undefined && record.point === undefined) return undefined;
+    throw error;
+  }
+}
+
 async function removeStage(memory: ProcessMemory, record: PlacedRecord): Promise<void> {
-  const stage = new GdbStage(memory, record);
+  const stage = new GdbStage(memory, record, new Journal(record));
   stage.refresh();
   if (!stage.control.idle) await stage.outcome(stage.control.sequence).catch(() => undefined);
   stage.refresh();
@@ -73,12 +99,13 @@ async function freeUnhung(memory: ProcessMemory, record: PlacedRecord): Promise<
   const expected = BigInt(record.block.physical + 4096);
   if (view === undefined || (view.getBigUint64(0, true) & ~0xfffn) !== expected) return;
   await throughDoor(record.machine.pid, record.door, async (stub) =>
-    SafePoint.with(stub, functionsOf(record), async (point) => {
+    SafePoint.with(stub, functionsOf(record), new Journal(record), async (point) => {
       const tables = PageTables.of(memory, pagingRegisters(point.registers));
       const virtual = hex(record.block.virtual);
       if (tables.translate(virtual)?.physical !== record.block.physical) return;
       memory.write(record.block.physical, new Uint8Array(8));
-      await point.call(functionsOf(record).freePages, virtual, BigInt(record.block.order));
+      await flush(stub);
+      await point.free(record.block);
     }),
   );
 }

@@ -8,7 +8,7 @@ import type { Command } from '../guest/stage-steps.js';
 import { readEntry, writeEntry } from '../hijack/address-space.js';
 import { Refusal } from '../refusal.js';
 import { throughDoor, type StubDoor } from './door.js';
-import type { GdbRecord } from './journal.js';
+import { functionsOf, hex, type GdbRecord, type Journal } from './journal.js';
 import { SafePoint } from './safe-point.js';
 import { pagingRegisters, type GdbStub } from './stub.js';
 
@@ -28,19 +28,6 @@ export type PlacedRecord = Omit<GdbRecord, 'block' | 'hung'> & {
   block: NonNullable<GdbRecord['block']>;
   hung: NonNullable<GdbRecord['hung']>;
 };
-
-export const hex = (text: string): bigint => BigInt(`0x${text}`);
-
-/** What the stub is asked to call and to stop at. */
-export function functionsOf({ functions }: Pick<GdbRecord, 'functions'>) {
-  const { schedule, panic, allocatePages, freePages } = functions;
-  return {
-    schedule: hex(schedule),
-    panic: hex(panic),
-    allocatePages: hex(allocatePages),
-    freePages: hex(freePages),
-  };
-}
 
 /** Whether the record's block is part of the kernel's address space. */
 export function isHung(memory: ProcessMemory, { block, hung }: PlacedRecord): boolean {
@@ -79,6 +66,7 @@ export class GdbStage {
   constructor(
     readonly memory: ProcessMemory,
     readonly record: PlacedRecord,
+    readonly journal: Journal,
     arena?: ArenaMemory,
   ) {
     const { block, control } = record;
@@ -121,10 +109,12 @@ export class GdbStage {
 
   /** At a safe point: have the guest carry out a command. Its number, for `outcome`. */
   async enqueue(point: SafePoint, command: Command): Promise<number> {
-    this.refresh();
-    const sequence = this.control.begin(command);
-    this.publish();
-    await point.call(hex(this.record.enqueue));
+    let sequence = 0;
+    await point.call(hex(this.record.enqueue), [], () => {
+      this.refresh();
+      sequence = this.control.begin(command);
+      this.publish();
+    });
     return sequence;
   }
 
@@ -132,7 +122,7 @@ export class GdbStage {
   async command(command: Command): Promise<void> {
     const { result, held } = await throughDoor(this.record.machine.pid, this.door, async (stub) => {
       if (!(await isMapped(stub, this.memory, this.record))) throw new GuestGone();
-      return SafePoint.with(stub, functionsOf(this.record), (point) =>
+      return SafePoint.with(stub, functionsOf(this.record), this.journal, (point) =>
         this.enqueue(point, command),
       );
     });
@@ -167,14 +157,14 @@ export class GdbStage {
       // A guest that was started anew has nothing of ours.
       if (!(await isMapped(stub, this.memory, record))) return;
       for (let tries = 0; tries < 20; tries++) {
-        const out = await SafePoint.with(stub, functionsOf(record), async (point) => {
+        const act = async (point: SafePoint) => {
           if (await this.#isAnyoneInside(stub)) return false;
           writeEntry(this.memory, record.hung.entryAddress, 0n);
           await flush(stub);
-          const { freePages } = functionsOf(record);
-          await point.call(freePages, hex(record.block.virtual), BigInt(record.block.order));
+          await point.free(record.block);
           return true;
-        });
+        };
+        const out = await SafePoint.with(stub, functionsOf(record), this.journal, act);
         if (out) return;
         await sleep(5);
         await stub.interrupt();
@@ -197,7 +187,7 @@ export class GdbStage {
 }
 
 /** Setting CR3 to what it is makes an emulated processor forget translations, which it may keep for long. */
-async function flush(stub: GdbStub): Promise<void> {
+export async function flush(stub: GdbStub): Promise<void> {
   for (const thread of await stub.threads()) {
     await stub.select(thread);
     const cr3 = (await stub.registers()).get('cr3') ?? 0n;

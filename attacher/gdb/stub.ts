@@ -118,6 +118,13 @@ export class GdbStub {
     await this.#expectOk(`M${address.toString(16)},${bytes.length.toString(16)}:${hex}`);
   }
 
+  /** Read at a virtual address, as the selected processor translates it; undefined if there is nothing. */
+  async read(address: bigint, length: number): Promise<Uint8Array | undefined> {
+    const answer = await this.#command(`m${address.toString(16)},${length.toString(16)}`);
+    const bytes = Buffer.from(answer, 'hex');
+    return bytes.length === length ? bytes : undefined;
+  }
+
   /** Let all processors go on. */
   resume(): void {
     this.#stops.length = 0;
@@ -310,10 +317,4 @@ export function nameOf(address: StubAddress): string {
 export function pagingRegisters(values: ReadonlyMap<string, bigint>): PagingRegisters {
   const value = (name: string) => values.get(name) ?? 0n;
   return { cr0: value('cr0'), cr3: value('cr3'), cr4: value('cr4'), efer: value('efer') };
-}
-
-/** Have a machine run again that a lost connection left standing. */
-export async function releaseMachine(address: StubAddress): Promise<void> {
-  const stub = await GdbStub.connect(address);
-  await stub.detach();
 }

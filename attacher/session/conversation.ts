@@ -22,6 +22,13 @@ export interface SessionEnd {
   readonly refusal?: string;
 }
 
+/** Stage 2 could not start the command: which step failed, and its errno. */
+export class SessionNotStarted extends DebloatError {
+  constructor(readonly failure: { readonly what: string; readonly errno: number }) {
+    super(`The session could not be started: ${sentenceOf(failure)}.`);
+  }
+}
+
 /** What is lost when the stream ends without a word of the command's end. */
 export type Lost = () => DebloatError;
 
@@ -29,7 +36,7 @@ const lostSession: Lost = () => new DebloatError('The session is lost: it ended 
 
 /**
  * Have stage 2 at the other end of `channel` run `settings.command`, with `user` at its standard
- * streams, until it ends. Throws a DebloatError if stage 2 could not start it, or the stream ends
+ * streams, until it ends. Throws SessionNotStarted if stage 2 could not start it, a DebloatError if the stream ends
  * before (what `lost` says then), or `signal` aborts before the user's signals go to the command. The channel is closed and the user's terminal restored, whatever
  * happens.
  */
@@ -57,8 +64,12 @@ export async function converse(
 
 /** "no-such-command: no such file or directory" */
 export function sentenceOf({ what, errno }: { what: string; errno: number }): string {
-  if (errno === 0) return what;
-  return `${what}: ${getSystemErrorMap().get(-errno)?.[1] ?? `error ${errno}`}`;
+  return errno === 0 ? what : `${what}: ${reasonOf(errno)}`;
+}
+
+/** "no such file or directory" */
+export function reasonOf(errno: number): string {
+  return getSystemErrorMap().get(-errno)?.[1] ?? `error ${errno}`;
 }
 
 class Conversation {
@@ -66,7 +77,7 @@ class Conversation {
   #started = false;
   #gone = false;
   #end: SessionEnd | undefined;
-  #failure: string | undefined;
+  #failure: { what: string; errno: number } | undefined;
 
   constructor(
     readonly channel: Channel,
@@ -81,9 +92,7 @@ class Conversation {
       for (const event of this.#decoder.push(bytes)) await this.#take(event);
       if (this.#end) return this.#end;
     }
-    if (this.#failure !== undefined) {
-      throw new DebloatError(`The session could not be started: ${this.#failure}.`);
-    }
+    if (this.#failure !== undefined) throw new SessionNotStarted(this.#failure);
     // Whoever ends the session is not told that it is lost.
     if (this.#gone) return { code: 129, signal: 1 };
     throw this.lost();
@@ -100,12 +109,12 @@ class Conversation {
       case 'exit': {
         const { code, signal } = event;
         const killed = signal === undefined ? {} : { signal };
-        const refused = this.#failure === undefined ? {} : { refusal: this.#failure };
+        const refused = this.#failure === undefined ? {} : { refusal: sentenceOf(this.#failure) };
         this.#end = { code, ...killed, ...refused };
         return;
       }
       case 'failed':
-        this.#failure = sentenceOf(event);
+        this.#failure = event;
         return;
       case 'note':
         this.user.note(sentenceOf(event));

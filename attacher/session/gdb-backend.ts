@@ -37,7 +37,6 @@ export async function openByStub(request: OpenRequest, ways: WaysIn): Promise<Op
   if (machineStarted === undefined) throw new Refusal('not-found', `there is no process ${pid}`);
   await recoverGdbSessions(pid, log);
   const monitor = await workingMonitor(pid, ways.monitors);
-  const modules = await modulesOf(request, door);
   const name = `debloat-${id}`;
   const serial = diskSerial(name);
   const identity: Pick<GdbRecord, 'id' | 'owner' | 'machine' | 'image' | 'disk'> = {
@@ -49,8 +48,10 @@ export async function openByStub(request: OpenRequest, ways: WaysIn): Promise<Op
   const note = () =>
     writeRecord({ version: 1, ...identity, door, functions: blank, control: 0, enqueue: '0' });
   note();
+  let modules: ModuleFile[];
   let disk: OverlayDisk;
   try {
+    modules = await modulesOf(request, door);
     disk = await plugOverlay({
       ...{ pid, monitor, name, serial, image, log },
       note: (socket) => {

@@ -1,16 +1,17 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { copyFileSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { once } from 'node:events';
-import { get } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runCli, runCliWell, startCli } from '../support/cli.js';
-import { docker } from '../support/container.js';
+import { docker, httpStatus as status } from '../support/container.js';
 import { registryAddress, testImage } from '../support/images.js';
 import { scratchDirectory } from '../support/scratch.js';
+import { loopsOf, machineTraces, soon, stage2Processes } from '../support/session-traces.js';
+import { treeListing } from '../support/tree-listing.js';
 
 /** Sessions in containers of the real Docker engine, which run an nginx that debloat cut down. */
 
@@ -46,61 +47,8 @@ function facts(container: string) {
     diff: execFileSync('docker', ['diff', container]).toString().split('\n').sort(),
     processes: execFileSync('docker', ['top', container, '-eo', 'pid,args']).toString(),
     theirMounts: readFileSync(`/proc/${pid}/mountinfo`, 'utf8'),
-    ourMounts: readFileSync('/proc/self/mountinfo', 'utf8')
-      .split('\n')
-      .filter((line) => line.includes(scratch) || line.includes('squashfs')),
-    loops: loopsOf(overlay),
-    stage2: stage2Processes(),
+    ...machineTraces(scratch, overlay),
   };
-}
-
-/** Loop devices with this file behind them. */
-function loopsOf(file: string): string[] {
-  return readdirSync('/sys/block').filter((name) => {
-    try {
-      return readFileSync(`/sys/block/${name}/loop/backing_file`, 'utf8').includes(file);
-    } catch {
-      return false;
-    }
-  });
-}
-
-/** Stage 2 of this checkout. */
-function stage2Processes(): string[] {
-  return readdirSync('/proc').filter((pid) => {
-    try {
-      const program = readlinkSync(`/proc/${pid}/exe`);
-      return program.startsWith(join(main, '../../native/stage2'));
-    } catch {
-      return false;
-    }
-  });
-}
-
-/** Wait until `check` no longer throws. */
-async function soon(check: () => void, seconds = 10): Promise<void> {
-  const end = Date.now() + seconds * 1000;
-  for (;;) {
-    try {
-      check();
-      return;
-    } catch (error) {
-      if (Date.now() > end) throw error;
-    }
-    await sleep(50);
-  }
-}
-
-function status(address: string): Promise<number | string> {
-  return new Promise((resolve) => {
-    get({ host: address, path: '/', agent: false }, (answer) => {
-      answer.resume().on('end', () => {
-        resolve(answer.statusCode ?? 0);
-      });
-    }).on('error', (error) => {
-      resolve(error.message);
-    });
-  });
 }
 
 describe('debloat attach docker://', () => {
@@ -219,6 +167,82 @@ describe('debloat attach docker://', () => {
       expect(plainPid.stderr).toContain('unchecked');
       await docker('rm', '--force', container);
     }
+  });
+
+  it.each(['erofs', 'ext4'])('shows the original by an overlay of %s', async (format) => {
+    const out = join(scratch, format);
+    const other = `debloat-test/${run}-${format}:1`;
+    await runCliWell([
+      ...['build', testImage('nginx').docker, '--trace', join(scratch, 'out', 'trace.json')],
+      ...['--overlay', format, '--no-verify', '--output-dir', out, '--tag', `docker://${other}`],
+    ]);
+    const container = start(format, '--no-healthcheck', other);
+    try {
+      const before = facts(container);
+      const file = ['--overlay', join(out, `overlay.${format}`)];
+      const command = ['attach', ...file, `docker://${container}`, '--', 'sh', '-c', treeListing];
+      const { code, stdout, stderr } = await runCli(command, { env });
+      // By the attempt the kernel has loaded the module, if it has it as one.
+      if (readFileSync('/proc/filesystems', 'utf8').includes(`\t${format}\n`)) {
+        expect([code, stderr]).toEqual([0, '']);
+        const original = ['--rm', '--entrypoint', 'sh', 'debloat-test/nginx:1', '-c', treeListing];
+        expect(stdout.length).toBeGreaterThan(100_000);
+        expect(stdout).toBe(await docker('run', ...original));
+      } else {
+        console.warn(`this machine’s kernel has no ${format}: only the refusal was tested`);
+        expect(code).toBe(1);
+        expect(stderr).toContain(`kernel has no ${format} driver, which ${file[1] ?? ''} needs.`);
+      }
+      await soon(() => {
+        expect(facts(container)).toEqual(before);
+      });
+      expect(loopsOf(out)).toEqual([]);
+    } finally {
+      await docker('rm', '--force', container);
+      await docker('rmi', '--force', other);
+    }
+  });
+
+  it('says why a file is not mounted as the overlay', async () => {
+    const before = facts(web);
+    const target = `container://${inspected(web, '{{.State.Pid}}')}`;
+    const file = join(scratch, 'odd');
+    writeFileSync(file, 'no file system');
+    const none = await runCli(['attach', '--overlay', file, target, '--', 'true'], { env });
+    expect([none.code, none.stderr]).toEqual([
+      1,
+      `error: ${file} is no overlay: it is neither squashfs, erofs nor ext4.\n hint: an overlay is what \`debloat build\` writes: overlay.squashfs, .erofs or .ext4`,
+    ]);
+
+    const bytes = Buffer.alloc(1 << 20);
+    bytes.writeUInt32LE(0xe0f5e1e2, 1024); // the magic of erofs, and nothing behind it
+    writeFileSync(file, bytes);
+    // A kernel without it, as debloat sees one: its list is covered in a mount namespace of our own.
+    const list = join(scratch, 'filesystems');
+    for (const [lines, sentence] of [
+      ['nodev\tproc\n\terofs\n', `does not mount ${file}, an erofs image: `],
+      [
+        'nodev\tproc\n\tsquashfs\n',
+        `This machine’s kernel has no erofs driver, which ${file} needs.`,
+      ],
+    ] as const) {
+      writeFileSync(list, lines);
+      const covered = 'mount --bind "$0" /proc/filesystems && exec "$@"';
+      const command = [process.execPath, main, 'attach', '--overlay', file, target, '--', 'true'];
+      const { exitCode, stderr } = await execa(
+        'unshare',
+        ['--mount', 'sh', '-c', covered, list, ...command],
+        { env: { ...env, NO_COLOR: '1' }, reject: false },
+      );
+      expect(exitCode).toBe(1);
+      expect(stderr).toContain(sentence);
+      expect(stderr).toMatch(/\n hint: /);
+      expect(stderr).not.toContain('    at ');
+    }
+    expect(loopsOf(file)).toEqual([]);
+    await soon(() => {
+      expect(facts(web)).toEqual(before);
+    });
   });
 
   it('passes exit codes on, and captures for --exec', async () => {

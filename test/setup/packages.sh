@@ -7,10 +7,11 @@ native=(gcc libc6-dev make)                                                     
 images=(mmdebstrap buildah docker-registry debian-archive-keyring jq util-linux attr fakeroot libcap2-bin busybox-static)
 guests=(qemu-system-x86 xz-utils patchelf) # virtual machines to serve disks to and to attach to
 engine=(docker.io iptables ca-certificates)
+podman=(podman) # its containers are attached to
 
 case ${1:-} in
   demo) wanted=("${tool[@]}" "${native[@]}" "${images[@]}" curl) ;;
-  test) wanted=("${tool[@]}" "${native[@]}" "${images[@]}" curl "${engine[@]}" "${guests[@]}") ;;
+  test) wanted=("${tool[@]}" "${native[@]}" "${images[@]}" curl "${engine[@]}" "${podman[@]}" "${guests[@]}") ;;
   bench) wanted=("${tool[@]}" "${native[@]}" "${images[@]}" curl "${engine[@]}" "${guests[@]}" nginx strace wrk time) ;;
   *) die "usage: packages.sh demo|test|bench" ;;
 esac

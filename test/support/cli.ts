@@ -30,9 +30,9 @@ export interface CliResult {
 }
 
 /** Start the built command line, to be signalled; settles when it has ended, and never rejects. */
-export function startCli(args: string[]) {
+export function startCli(args: string[], env: Record<string, string> = {}) {
   return execa(process.execPath, ['--', main, ...args], {
-    env: { NO_COLOR: '1', DEBLOAT_TMPDIR: workspaceParent },
+    env: { NO_COLOR: '1', DEBLOAT_TMPDIR: workspaceParent, ...env },
     stdin: 'ignore',
     reject: false,
     timeout: 240_000,

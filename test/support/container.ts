@@ -1,4 +1,5 @@
 import { execa } from 'execa';
+import { get } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { setupScript } from './services.js';
 
@@ -65,4 +66,17 @@ export class TestContainer implements AsyncDisposable {
 /** What the image in an OCI layout answers on `path` when it is run by runc, with no engine. */
 export async function serveByRunc(layout: string, path: string): Promise<string> {
   return (await execa(setupScript('serve'), [layout, path], { stdin: 'ignore' })).stdout;
+}
+
+/** The status of / at this address, over a connection of its own; else why there is none. */
+export function httpStatus(address: string): Promise<number | string> {
+  return new Promise((resolve) => {
+    get({ host: address, path: '/', agent: false }, (answer) => {
+      answer.resume().on('end', () => {
+        resolve(answer.statusCode ?? 0);
+      });
+    }).on('error', (error) => {
+      resolve(error.message);
+    });
+  });
 }
