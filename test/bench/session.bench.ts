@@ -18,7 +18,7 @@ import { startTcgGuest, type TcgGuest, type TcgGuestOptions } from '../vm/tcg-gu
  * QEMU's serial line, and how long the guest stands. Whole sessions go through the gdb stub of guests
  * under TCG; what the KVM hijack does is the disk-only attach.
  */
-/** As many as two processors can drive: each guest's kernel is emulated, which takes some of one all the time. */
+/** Few: the kernels of these guests are emulated on KVM here, and share the processors with what attaches to them. */
 const machines = Number(process.env['DEBLOAT_BENCH_MACHINES'] ?? 4);
 const rounds = { prompt: 5, stopped: 10, throughput: 5, parallel: 1, keys: 200 };
 
@@ -298,8 +298,14 @@ it('takes nothing from an application in the guest while it is idle', async () =
       median(
         triples.map(({ before, during, after }) => during[by] / ((before[by] + after[by]) / 2)),
       );
+    // What differs without a session is the machine's own doing; where that is more than the margin, nothing is shown.
+    const drift = median(
+      triples.map(({ before, after }) => Math.abs(after.processor / before.processor - 1)),
+    );
+    details['drift of work per second without a session'] = drift;
+    expect.soft(drift, 'the machine is too unsteady for this figure').toBeLessThanOrEqual(0.02);
     compare(
-      'work per second of the hypervisor’s processor time, idle session : none',
+      `work per second of processor time, idle session : none (drift ${drift.toFixed(3)})`,
       ...([figures('processor'), '/s', { atLeast: 0.98 }, ratio('processor')] as const),
     );
     compare('likewise, by the clock', figures('clock'), '/s', {}, ratio('clock'));
