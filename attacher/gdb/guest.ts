@@ -35,15 +35,16 @@ export async function findGuest(
 ): Promise<GdbGuest> {
   for (let n = 1; ; n++) {
     const registers = await longModeRegisters(stub);
-    const memory = memoryOfProcess(pid, registers);
     stub.resume();
+    let memory: ProcessMemory | undefined;
     try {
+      memory = memoryOfProcess(pid, registers);
       const kernel = findKernel(memory, registers, options);
       const functions = functionsOf(kernel);
       await stub.interrupt();
       return { memory, kernel, functions };
     } catch (error) {
-      memory.close();
+      memory?.close();
       await stub.stand();
       if (!(error instanceof Refusal) || n === tries) throw error;
     }

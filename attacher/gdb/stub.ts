@@ -38,7 +38,8 @@ export class GdbStub {
   readonly #socket: Socket;
   readonly #reader = new PacketReader();
   readonly #stops: Stop[] = [];
-  #answer: Waiter | undefined;
+  /** For the answers to come, which have the order of their commands. */
+  readonly #answers: Waiter[] = [];
   #stop: Waiter | undefined;
   #layout: RegisterLayout | undefined;
   #failure: Error | undefined;
@@ -81,12 +82,17 @@ export class GdbStub {
     return decodeRegisters(this.#registerLayout, await this.#command('g'));
   }
 
+  /** Write registers of the processor that is selected: all at once, for it stands meanwhile. */
   async setRegisters(values: Iterable<readonly [string, bigint]>): Promise<void> {
-    for (const [name, value] of values) {
+    const commands = [...values].map(([name, value]) => {
       const place = this.#registerLayout.get(name);
       if (place === undefined) throw new RangeError(`no register ${name}`);
-      await this.#expectOk(`P${place.number.toString(16)}=${encodeRegister(place, value)}`);
-    }
+      return `P${place.number.toString(16)}=${encodeRegister(place, value)}`;
+    });
+    this.#socket.cork();
+    const answers = commands.map((command) => this.#expectOk(command));
+    this.#socket.uncork();
+    await Promise.all(answers);
   }
 
   /** All processors. */
@@ -220,11 +226,9 @@ export class GdbStub {
 
   async #command(payload: string): Promise<string> {
     this.#send(payload);
-    return this.#wait(
-      patience,
-      'the gdb stub does not answer',
-      (waiter) => (this.#answer = waiter),
-    );
+    return this.#wait(patience, 'the gdb stub does not answer', (waiter) => {
+      this.#answers.push(waiter);
+    });
   }
 
   #send(payload: string): void {
@@ -270,9 +274,7 @@ export class GdbStub {
         this.#stop = undefined;
         waiter?.resolve(payload);
       } else {
-        const waiter = this.#answer;
-        this.#answer = undefined;
-        waiter?.resolve(payload);
+        this.#answers.shift()?.resolve(payload);
       }
     }
   }
@@ -288,9 +290,9 @@ export class GdbStub {
 
   #fail(error: Error): void {
     this.#failure ??= error;
-    this.#answer?.reject(error);
+    for (const waiter of this.#answers.splice(0)) waiter.reject(error);
     this.#stop?.reject(error);
-    this.#answer = this.#stop = undefined;
+    this.#stop = undefined;
   }
 }
 

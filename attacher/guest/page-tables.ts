@@ -182,20 +182,30 @@ export class PageTables {
     const span = spanOf(level);
     const start = Math.max(0, Math.floor((first - base) / span));
     const end = Math.min(511, Math.floor((last - base) / span));
+    // What lies together is yielded together: a table of 512 leaves is one step for each level above.
+    let run: Leaf | undefined;
     for (let index = start; index <= end; index++) {
       const low = entries[2 * index] ?? 0;
       if ((low & PRESENT) === 0) continue;
       const target = targetOf(low, entries[2 * index + 1] ?? 0);
       const page = base + index * span;
       if (level > 1 && (low & LARGE) === 0) {
+        if (run) yield run;
+        run = undefined;
         yield* this.#leaves(target, level - 1, page, first, last, budget);
       } else if (level <= 3) {
         const skip = Math.max(0, first - page);
         const pages = Math.min(span, last - page + 1) - skip;
         const aligned = target - (target % (span * tableSize));
-        yield { page: page + skip, physical: aligned + skip * tableSize, pages };
+        const leaf = { page: page + skip, physical: aligned + skip * tableSize, pages };
+        if (run && isNext(run, leaf)) run.pages += pages;
+        else {
+          if (run) yield run;
+          run = leaf;
+        }
       }
     }
+    if (run) yield run;
   }
 
   /** The 512 entries of a table as pairs of words; undefined if it is outside memory. */

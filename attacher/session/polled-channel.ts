@@ -1,9 +1,11 @@
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import type { Channel } from './channel.js';
 import type { GuestChannel } from './guest-channel.js';
 
 /** Between looks when nothing comes, in milliseconds. */
 const pause = 1;
+/** The answer to a key, which has so many bytes at most, is looked for more often for a while, in milliseconds. */
+const key = { bytes: 64, pause: 0.1, attention: 4 };
 /** How often the guest is asked whether it is still the one that was attached to, in milliseconds. */
 const healthInterval = 500;
 /** How long stage 2 may take to go when it was hung up, in milliseconds. */
@@ -21,12 +23,25 @@ async function staysAlive(isAlive: () => boolean): Promise<boolean> {
   return false;
 }
 
+const nobody = new Int32Array(new SharedArrayBuffer(4));
+
+/** The shortest sleep: a timer's is a millisecond at least, and not to sleep at all takes the guest's processor time. */
+function doze(): void {
+  Atomics.wait(nobody, 0, 0, key.pause);
+}
+
 /** Rings as a channel: they tell of nothing by themselves, so they are looked at, as long as `isAlive`. */
 export function polledChannel(rings: GuestChannel, isAlive: () => boolean): Channel {
   let last: Promise<void> = Promise.resolve();
   let checked = performance.now();
   let closedAt: number | undefined;
   let over = false;
+  let attentiveUntil = 0;
+  const rest = async () => {
+    if (performance.now() > attentiveUntil) return sleep(pause);
+    doze();
+    return nextTurn();
+  };
   const isOver = (): boolean => {
     if (over) return true;
     const now = performance.now();
@@ -38,10 +53,11 @@ export function polledChannel(rings: GuestChannel, isAlive: () => boolean): Chan
     return over;
   };
   const writeAll = async (bytes: Uint8Array): Promise<void> => {
-    for (let rest = bytes; rest.length > 0 && closedAt === undefined && !isOver();) {
-      rest = rest.subarray(rings.write(rest));
-      if (rest.length > 0) await sleep(pause);
+    for (let left = bytes; left.length > 0 && closedAt === undefined && !isOver();) {
+      left = left.subarray(rings.write(left));
+      if (left.length > 0) await sleep(pause);
     }
+    if (bytes.length <= key.bytes) attentiveUntil = performance.now() + key.attention;
   };
   return {
     write(bytes) {
@@ -62,7 +78,7 @@ export function polledChannel(rings: GuestChannel, isAlive: () => boolean): Chan
         if (bytes.length > 0) return bytes;
         if (rings.ended) over = true;
         if (isOver()) return undefined;
-        await sleep(pause);
+        await rest();
       }
     },
     close() {

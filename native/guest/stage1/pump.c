@@ -1,11 +1,18 @@
 /* Two threads carry bytes between the host's rings and the channel to stage 2. */
 #include "stage1.h"
 
-#define SHORTEST_US 50
-#define LONGEST_US 1000	    /* a key waits at most so long after a pause */
-#define LOOKS_PER_LENGTH 64 /* looks without a byte before the sleep doubles */
 #define FULL_US 200	    /* while the host does not read */
 #define STOP_US 10000	    /* between looks for the end of a session that is over */
+
+/* How long to sleep between looks for input, and for how many looks: the longer none came, the longer. */
+static const struct {
+	u32 us, looks;
+} pauses[] = {
+	{ 50, 64 },	/* more of the same is on its way */
+	{ 200, 2000 },	/* someone types: half a second */
+	{ 1000, 2000 }, /* and reads: some seconds */
+	{ 4000, 0 },	/* nobody is there; a key that comes then waits at most half as long again */
+};
 
 static struct channel *channel;
 static struct task_struct *reader, *writer;
@@ -36,7 +43,7 @@ static void wait_for_stop(void)
 static int write_loop(void *argument)
 {
 	struct ring *ring = (struct ring *)stage1_control.to_guest;
-	u32 pause = SHORTEST_US, looks = 0;
+	u32 pause = 0, looks = 0;
 
 	(void)argument;
 	while (!kthread_should_stop()) {
@@ -46,14 +53,14 @@ static int write_loop(void *argument)
 		if (!count && closed)
 			break;
 		if (!count) {
-			if (++looks == LOOKS_PER_LENGTH && pause < LONGEST_US) {
-				pause *= 2;
+			if (++looks == pauses[pause].looks) {
+				pause++;
 				looks = 0;
 			}
-			rest(pause);
+			rest(pauses[pause].us);
 			continue;
 		}
-		pause = SHORTEST_US;
+		pause = 0;
 		looks = 0;
 		written = kernel_write(channel->server_file, ring->data + ring->tail % ring->size,
 				       count, &position);
