@@ -31,6 +31,7 @@ interface Machine {
   ejects?: boolean;
 }
 
+const unopened = { 'blockdev-add': 'Permission denied' };
 const shared = [{ id: 'ram', size: 1, share: true }];
 
 /** Plug a disk into a machine; what was noted, served and asked of the monitor meanwhile. */
@@ -74,8 +75,18 @@ async function plug(machine: Machine) {
 }
 
 describe('an overlay’s disk', () => {
-  it('is served to a machine with shared memory, and leaves nothing', async () => {
-    const { plugged, told, names, commands } = await plug({});
+  it('is a file where that can be opened, and nobody serves it', async () => {
+    const { plugged, told, names } = await plug({});
+    const disk = await plugged;
+    expect(disk.way).toBe('file');
+    expect(told).toEqual({ notes: [], log: [], serving: 0 });
+    expect(names().slice(-3)).toEqual(['blockdev-add', 'query-pci', 'device_add']);
+    await disk.unplug();
+    expect(names().slice(-3)).toEqual(['device_del', 'blockdev-del', 'chardev-remove']);
+  });
+
+  it('is served to a machine that cannot open it, and leaves nothing', async () => {
+    const { plugged, told, names, commands } = await plug({ refused: unopened });
     const disk = await plugged;
     expect(disk.way).toBe('vhost-user');
     const [place] = told.notes;
@@ -101,7 +112,7 @@ describe('an overlay’s disk', () => {
   });
 
   it('is connected to as newer QEMUs want it', async () => {
-    const { plugged, commands } = await plug({ unknown: ['reconnect'] });
+    const { plugged, commands } = await plug({ refused: unopened, unknown: ['reconnect'] });
     expect((await plugged).way).toBe('vhost-user');
     const last = commands.findLast(({ name }) => name === 'chardev-add');
     expect(last?.parameters).toMatchObject({ backend: { data: { 'reconnect-ms': 1000 } } });
@@ -115,34 +126,29 @@ describe('an overlay’s disk', () => {
     ['a monitor that tells no sharing', { memory: [{ id: 'ram' }] }],
     ['a monitor that tells no memory', { refused: { 'query-memdev': 'unknown command' } }],
   ];
-  it.each(notShared)('is a file for %s', async (_, machine) => {
-    const { plugged, told, names } = await plug(machine);
-    expect((await plugged).way).toBe('file');
-    expect(told).toEqual({ notes: [], log: [], serving: 0 });
-    expect(names().slice(-3)).toEqual(['blockdev-add', 'query-pci', 'device_add']);
-  });
-
-  it('is a file for a hypervisor that does not reach the server, which is said', async () => {
-    const { plugged, told, names } = await plug({ connects: false });
-    expect((await plugged).way).toBe('file');
-    expect(told.log).toEqual([expect.stringContaining('does not reach our server')]);
-    // No device is added without a server: the machine would stand.
-    expect(names().filter((name) => name === 'device_add')).toHaveLength(1);
-    expect(names()).toContain('chardev-remove');
-    expect(told.serving).toBe(0);
-    expect(told.notes.at(-1)).toBeUndefined();
-    expect(existsSync(told.notes[0]?.directory ?? '')).toBe(false);
-  });
-
-  it('tells both reasons where neither can be had', async () => {
+  it.each(notShared)('cannot be served for %s', async (_, machine) => {
     const { plugged, told } = await plug({
-      ...{ connects: false, refused: { 'blockdev-add': 'Permission denied' } },
+      ...machine,
+      refused: { ...unopened, ...machine.refused },
     });
+    const error = await plugged.catch((reason: unknown) => reason);
+    expect(error).toBeInstanceOf(DebloatError);
+    expect((error as DebloatError).hint).toContain('memory is not shared');
+    expect(told).toEqual({ notes: [], log: [], serving: 0 });
+  });
+
+  it('tells both reasons where neither can be had, and nothing is left', async () => {
+    const { plugged, told, names } = await plug({ connects: false, refused: unopened });
     const error = await plugged.catch((reason: unknown) => reason);
     expect(error).toBeInstanceOf(DebloatError);
     const { message, hint } = error as DebloatError;
     expect(message).toContain('blockdev-add: Permission denied');
     expect(hint).toContain('does not reach our server');
+    // No device is added without a server: the machine would stand.
+    expect(names()).not.toContain('device_add');
+    expect(names()).toContain('chardev-remove');
     expect(told.serving).toBe(0);
+    expect(told.notes.at(-1)).toBeUndefined();
+    expect(existsSync(told.notes[0]?.directory ?? '')).toBe(false);
   });
 });

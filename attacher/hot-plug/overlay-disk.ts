@@ -35,38 +35,44 @@ export interface OverlayDisk {
 const connectPatience = 3000;
 
 /**
- * Give a guest the overlay: by our server where its memory is shared and its hypervisor reaches us,
- * else as a file. Throws DebloatError, and nothing is left then.
+ * Give a guest the overlay: as a file where its hypervisor can open it, for then the guest's reads do
+ * not need us; else by our server, where its memory is shared. Throws DebloatError, and nothing is left then.
  */
 export async function plugOverlay(overlay: OverlayToPlug): Promise<OverlayDisk> {
-  const { monitor, name, serial, image, log } = overlay;
-  let reason = new DebloatError('the guest’s memory is not shared', {
-    hint: 'qemu -object memory-backend-memfd,share=on,… -machine memory-backend=…',
-  });
-  const shared = await withMonitor(monitor, isMemoryShared);
-  if (shared) {
-    try {
-      return await plugServed(overlay);
-    } catch (error) {
-      if (!(error instanceof DebloatError)) throw error;
-      reason = error;
-    }
-  }
+  const { monitor, name, serial, image } = overlay;
   try {
     await plugDisk(monitor, { name, serial, source: { file: image } });
   } catch (error) {
     // It does not get at the file; what else is wrong has nothing to do with that.
     if (!(error instanceof MonitorError) || error.command !== 'blockdev-add') throw error;
-    const hint = [error.hint, `nor by our server: ${sentence(reason)}`].filter(Boolean).join('; ');
-    throw new DebloatError(error.message, { hint, cause: error });
+    return plugUnopened(overlay, error);
   }
-  if (shared) log(`the hypervisor opens the overlay’s file itself: ${sentence(reason)}`);
   return {
     way: 'file',
     unplug: () => unplugDisk(monitor, name),
     abandon: () => Promise.resolve(),
     leave: () => Promise.resolve(),
   };
+}
+
+/** The hypervisor does not open it (`refusal`): by our server, or the reasons of both are said. */
+async function plugUnopened(overlay: OverlayToPlug, refusal: MonitorError): Promise<OverlayDisk> {
+  const { monitor, log } = overlay;
+  let reason = new DebloatError('the guest’s memory is not shared', {
+    hint: 'qemu -object memory-backend-memfd,share=on,… -machine memory-backend=…',
+  });
+  try {
+    if (await withMonitor(monitor, isMemoryShared)) {
+      const disk = await plugServed(overlay);
+      log(`the overlay’s disk is served by us, for ${sentence(refusal)}`);
+      return disk;
+    }
+  } catch (error) {
+    if (!(error instanceof DebloatError)) throw error;
+    reason = error;
+  }
+  const hint = [refusal.hint, `nor by our server: ${sentence(reason)}`].filter(Boolean).join('; ');
+  throw new DebloatError(refusal.message, { hint, cause: refusal });
 }
 
 async function plugServed(overlay: OverlayToPlug): Promise<OverlayDisk> {

@@ -90,11 +90,7 @@ describe.each(machines)('sessions in $suite on $machine', (options) => {
     const before = await settledState();
     const first = await attach(['--', 'bash', '-c', 'cat /opt/hello; ls /modules/order; exit 3']);
     expect(text(first.stderr)).toContain('the machine stood');
-    expect(text(first.stderr)).toContain(
-      options.sharedMemory
-        ? 'its disk served by debloat (vhost-user)'
-        : 'its disk a file that the hypervisor opened',
-    );
+    expect(text(first.stderr)).toContain('its disk a file that the hypervisor opened');
     expect(text(first.stdout)).toBe('from the overlay\n/modules/order\n');
     expect(first.exitCode).toBe(3);
     const missing = await attach(['--', 'no-such-command']);
@@ -102,7 +98,7 @@ describe.each(machines)('sessions in $suite on $machine', (options) => {
     const told = await attach(['--format', 'json', '--exec', 'echo out; echo err >&2; kill -9 $$']);
     expect(JSON.parse(text(told.stdout))).toMatchObject({
       ...{ code: 137, signal: 9, stdout: 'out\n', stderr: 'err\n' },
-      disk: options.sharedMemory ? 'vhost-user' : 'file',
+      disk: 'file',
     });
     expect(await settledState()).toBe(before);
     await expectNothingPlugged();
