@@ -1,8 +1,7 @@
-import { readlinkSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { hasOwnFiles } from '../hot-plug/lent-socket.js';
 import { kindOf } from '../hypervisor/kinds.js';
-import { commandLine, programName } from '../hypervisor/procfs.js';
+import { commandLine, programName, workingDirectory } from '../hypervisor/procfs.js';
 import { Refusal } from '../refusal.js';
 
 /** Whether process `pid` is a Cloud Hypervisor, by its program. */
@@ -12,7 +11,7 @@ export function isCloudHypervisor(pid: number): boolean {
 
 /** The path of the socket at which the Cloud Hypervisor `pid` serves its API. Refused where it has none that we know of. */
 export function apiSocketOf(pid: number): string {
-  const path = apiSocketIn(commandLine(pid), directoryOf(pid));
+  const path = apiSocketIn(commandLine(pid), workingDirectory(pid));
   if (path !== undefined) return hasOwnFiles(pid) ? `/proc/${pid}/root${path}` : path;
   throw new Refusal('not-found', `process ${pid} was started without --api-socket PATH`);
 }
@@ -27,13 +26,4 @@ export function apiSocketIn(words: readonly string[], directory: string): string
   if (keys.some((key) => key.startsWith('fd='))) return undefined; // somebody else's
   const path = keys.find((key) => key.startsWith('path='))?.slice('path='.length) ?? value;
   return path === '' ? undefined : resolve(directory, path);
-}
-
-/** What relative paths on its command line are relative to. */
-function directoryOf(pid: number): string {
-  try {
-    return readlinkSync(`/proc/${pid}/cwd`);
-  } catch {
-    return '/';
-  }
 }

@@ -35,6 +35,11 @@ export function commandLine(pid: number): string[] {
     .slice(0, -1);
 }
 
+/** What relative paths on its command line are relative to, unless it has changed its directory since; / where that cannot be told. */
+export function workingDirectory(pid: number): string {
+  return orElse('/', () => readlinkSync(`/proc/${pid}/cwd`));
+}
+
 /** Ids of all processes there are. */
 export function processes(): number[] {
   return readdirSync('/proc')

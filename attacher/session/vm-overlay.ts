@@ -1,9 +1,9 @@
-import { existsSync, readFileSync, readlinkSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { DebloatError, messageOf } from '../../analyzer/errors.js';
 import { measureFile } from '../../builder/stream/blob.js';
 import { vmFileName, vmSchema, type VmDescription } from '../../builder/vm/description.js';
-import { commandLine } from '../hypervisor/procfs.js';
+import { commandLine, workingDirectory } from '../hypervisor/procfs.js';
 
 export interface VmOverlay {
   path: string;
@@ -66,12 +66,7 @@ async function digestOf(path: string): Promise<string> {
 
 /** The hypervisor's directory, and those of the files on its command line. */
 function foldersOf(pid: number, words: readonly string[]): string[] {
-  let directory = '/';
-  try {
-    directory = readlinkSync(`/proc/${pid}/cwd`);
-  } catch {
-    // It has ended, or may not be looked into: others say so better.
-  }
+  const directory = workingDirectory(pid);
   const folders = new Set([directory]);
   words.forEach((word, at) => {
     const file = /^--?kernel$/.test(words[at - 1] ?? '') ? word : /\bfile=([^,]+)/.exec(word)?.[1];

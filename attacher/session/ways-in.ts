@@ -1,5 +1,4 @@
-import { readlinkSync } from 'node:fs';
-import { commandLine } from '../hypervisor/procfs.js';
+import { commandLine, workingDirectory } from '../hypervisor/procfs.js';
 import { parseStubAddress } from '../gdb/door.js';
 import { listenersOf } from '../qmp/command-line.js';
 import type { MonitorAddress } from '../qmp/monitor.js';
@@ -20,18 +19,9 @@ export interface WaysIn {
 
 /** The monitors and stubs of process `pid`: those asked for, else those on its command line. */
 export function waysInto(pid: number, { gdb, qmp }: WaysAsked): WaysIn {
-  const found = listenersOf(commandLine(pid), directoryOf(pid));
+  const found = listenersOf(commandLine(pid), workingDirectory(pid));
   const monitors = qmp === undefined ? found.monitors : [parseStubAddress(qmp)];
   const stub = gdb === undefined ? found.stub : parseStubAddress(gdb);
   const doors = stub ? [{ stub }] : monitors.map((monitor) => ({ monitor }));
   return { monitors, doors };
-}
-
-/** What relative paths on its command line are relative to, unless it has changed its directory since. */
-function directoryOf(pid: number): string {
-  try {
-    return readlinkSync(`/proc/${pid}/cwd`);
-  } catch {
-    return '/';
-  }
 }
