@@ -103,7 +103,7 @@ struct control {
 	u64 from_guest;		 /* 0x0d8 and of the ring from it */
 	u64 names;		 /* 0x0e0 paths to try for the program's file, each with its NUL */
 	u32 name_count;		 /* 0x0e8 */
-	u32 pad5;		 /* 0x0ec */
+	volatile u32 asked;	 /* 0x0ec sequence that the session's own threads shall queue */
 	char socket_name[32];	 /* 0x0f0 abstract socket name, unguessable, NUL-terminated */
 	u8 pad1[0x400 - 0x110];
 	/* Sentences of stage 1 for the host: lines "function: value\n". */

@@ -35,8 +35,10 @@ static u32 writable(struct ring *ring)
 
 static void wait_for_stop(void)
 {
-	while (!kthread_should_stop())
+	while (!kthread_should_stop()) {
+		beat();
 		rest(STOP_US);
+	}
 }
 
 /* The host's input to stage 2. */
