@@ -4,6 +4,8 @@ import type { GuestChannel } from './guest-channel.js';
 
 /** Between looks when nothing comes, in milliseconds. */
 const pause = 1;
+/** The same when nothing came or went for so long: what comes by itself then waits a little longer once. */
+const idle = { pause: 20, after: 5000 };
 /** The answer to a key, which has so many bytes at most, is looked for more often for a while, in milliseconds. */
 const key = { bytes: 64, pause: 0.1, attention: 4 };
 /** How often the guest is asked whether it is still the one that was attached to, in milliseconds. */
@@ -37,8 +39,22 @@ export function polledChannel(rings: GuestChannel, isAlive: () => boolean): Chan
   let closedAt: number | undefined;
   let over = false;
   let attentiveUntil = 0;
+  let lastSeen = performance.now();
+  /** Ends a long pause, for an answer is expected. */
+  let wake = () => {};
+  const untilWritten = (milliseconds: number) =>
+    new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, milliseconds);
+      wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
   const rest = async () => {
-    if (performance.now() > attentiveUntil) return sleep(pause);
+    const now = performance.now();
+    if (now > attentiveUntil) {
+      return now - lastSeen > idle.after ? untilWritten(idle.pause) : sleep(pause);
+    }
     doze();
     return nextTurn();
   };
@@ -57,7 +73,9 @@ export function polledChannel(rings: GuestChannel, isAlive: () => boolean): Chan
       left = left.subarray(rings.write(left));
       if (left.length > 0) await sleep(pause);
     }
-    if (bytes.length <= key.bytes) attentiveUntil = performance.now() + key.attention;
+    lastSeen = performance.now();
+    wake();
+    if (bytes.length <= key.bytes) attentiveUntil = lastSeen + key.attention;
   };
   return {
     write(bytes) {
@@ -75,7 +93,10 @@ export function polledChannel(rings: GuestChannel, isAlive: () => boolean): Chan
           if (await staysAlive(isAlive)) throw error;
           return undefined;
         }
-        if (bytes.length > 0) return bytes;
+        if (bytes.length > 0) {
+          lastSeen = performance.now();
+          return bytes;
+        }
         if (rings.ended) over = true;
         if (isOver()) return undefined;
         await rest();

@@ -11,7 +11,8 @@ static const struct {
 	{ 50, 64 },	/* more of the same is on its way */
 	{ 200, 2000 },	/* someone types: half a second */
 	{ 1000, 2000 }, /* and reads: some seconds */
-	{ 4000, 0 },	/* nobody is there; a key that comes then waits at most half as long again */
+	{ 4000, 1000 }, /* or thinks */
+	{ 16000, 0 },	/* nobody is there; a key that comes then waits at most half as long again */
 };
 
 static struct channel *channel;
