@@ -1,9 +1,9 @@
-import { fstatSync } from 'node:fs';
+import { fstatSync, readSync, writeSync } from 'node:fs';
 import { closeDescriptor } from '../../../native/linux/event.js';
 import { Mapping, pageSize } from '../../../native/linux/mapping.js';
 import type { RegionAccess } from './process-memory.js';
 
-/** Bytes that go through at a time: less than any view of a mapping holds. */
+/** Bytes that go through at a time. */
 const chunk = 2 ** 28;
 
 /**
@@ -44,18 +44,23 @@ export class MappedRegion implements RegionAccess {
     return this.#mapping.bytes(this.#skip + offset, length);
   }
 
+  // By the file, not by the mapping: a fault for each page that is looked at once costs more than the bytes.
   read(offset: number, target: Uint8Array): boolean {
-    for (let start = 0; start < target.length; start += chunk) {
-      const length = Math.min(chunk, target.length - start);
-      target.set(this.#mapping.bytes(this.#skip + offset + start, length), start);
+    for (let done = 0; done < target.length;) {
+      const at = this.fileOffset + offset + done;
+      const length = Math.min(chunk, target.length - done);
+      const count = readSync(this.fd, target, done, length, at);
+      if (count === 0) return false;
+      done += count;
     }
     return true;
   }
 
   write(offset: number, bytes: Uint8Array): boolean {
-    for (let start = 0; start < bytes.length; start += chunk) {
-      const part = bytes.subarray(start, start + chunk);
-      this.#mapping.bytes(this.#skip + offset + start, part.length).set(part);
+    for (let done = 0; done < bytes.length;) {
+      const at = this.fileOffset + offset + done;
+      const length = Math.min(chunk, bytes.length - done);
+      done += writeSync(this.fd, bytes, done, length, at);
     }
     return true;
   }
