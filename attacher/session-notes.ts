@@ -25,9 +25,16 @@ export class SessionNotes<T extends { id: string }> {
   ) {}
 
   write(note: T): void {
-    mkdirSync(stateDirectory(this.kind), { recursive: true, mode: 0o700 });
     const file = this.#fileOf(note.id);
-    writeFileSync(`${file}.new`, JSON.stringify(note), { mode: 0o600 });
+    const text = JSON.stringify(note);
+    const write = () => writeFileSync(`${file}.new`, text, { mode: 0o600 });
+    try {
+      write();
+    } catch (error) {
+      if (!failedWith(error, 'ENOENT')) throw error;
+      mkdirSync(stateDirectory(this.kind), { recursive: true, mode: 0o700 });
+      write();
+    }
     renameSync(`${file}.new`, file);
   }
 

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { DebloatError } from '../../analyzer/errors.js';
 import { exclusively } from '../hijack/exclusive.js';
 import { withMonitor, type MonitorAddress } from '../qmp/monitor.js';
-import { settleCalls } from './settle.js';
+import type { RegisterLayout } from './register-layout.js';
+import { isSettled, settleCalls } from './settle.js';
 import { GdbStub, nameOf, type StubAddress } from './stub.js';
 
 /** The way to a gdb stub: one that listens, or one that the hypervisor opens when its monitor asks. */
@@ -38,6 +39,9 @@ export async function throughDoor<T>(
   );
 }
 
+/** How the registers of machines lie that were visited before, by their processes. */
+const layouts = new Map<number, RegisterLayout>();
+
 async function throughStub<T>(
   pid: number,
   address: StubAddress,
@@ -51,13 +55,17 @@ async function throughStub<T>(
     await leave(stub, pid, address, settleCalls);
     throw error;
   }
+  if (stub.layout) layouts.set(pid, stub.layout);
   await leave(stub, pid, address);
   return { result, held: stub.held };
 }
 
 /** Connect, and bring to its end what somebody before us left under way: the machine stands then. */
 async function enter(pid: number, address: StubAddress): Promise<GdbStub> {
-  const stub = await GdbStub.connect(address);
+  // Asked first: from then on the machine stands.
+  const settled = isSettled(pid);
+  const stub = GdbStub.open(address, layouts.get(pid));
+  if (settled) return stub;
   try {
     await settleCalls(pid, stub);
     return stub;

@@ -38,6 +38,11 @@ export function progressOf(
   return rip === hex(call?.function ?? '0') && rsp === stack ? 'before' : 'inside';
 }
 
+/** Whether no session of the machine of process `pid` can have left anything for `settleCalls`. Nobody else may be at work in it. */
+export function isSettled(pid: number): boolean {
+  return gdbSessions(pid).every(({ record, alive }) => alive && record.point === undefined);
+}
+
 /**
  * Bring to its end what sessions of the machine of process `pid` left under way on its processors, and
  * have them go on as if nothing had been. The machine stands before and after. Nobody else may be at
@@ -71,13 +76,13 @@ async function settle(stub: GdbStub, journal: Journal, point: NotedPoint): Promi
   await clearAll(stub, symbols.panic);
   await stub.setBreakpoint(symbols.panic);
   if (progress === 'inside') {
+    stub.resume();
     await untilReturned(stub, thread, symbols);
     progress = 'returned';
   }
   await SafePoint.again(stub, symbols, journal, point, (safe) =>
     finish(safe, point, progress === 'returned'),
   );
-  await stub.clearBreakpoint(symbols.panic);
 }
 
 /** What a call has given belongs to nobody any more, and what was not begun is done or taken back. */

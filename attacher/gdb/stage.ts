@@ -14,6 +14,8 @@ import { pagingRegisters, type GdbStub } from './stub.js';
 
 /** How long the guest may take for a command, in milliseconds. */
 const patience = 60_000;
+/** How long to look for a beat of the session's threads, in milliseconds: some times longer than they rest. */
+const beatPatience = 500;
 const addressBits = 0x000f_ffff_ffff_f000n;
 
 /** The guest was started anew: what was in it has gone. */
@@ -36,18 +38,18 @@ export function isHung(memory: ProcessMemory, { block, hung }: PlacedRecord): bo
 }
 
 /**
- * Whether the kernel that runs has the record's block in its address space. Memory alone does not tell:
- * after a restart what an earlier kernel left there may stand for long. The machine must be stopped.
+ * Whether the kernel that runs has the record's block in its address space, by the registers of one of
+ * its processors. Memory alone does not tell: after a restart what an earlier kernel left there may
+ * stand for long. The machine must have been stopped for these.
  */
-export async function isMapped(
-  stub: GdbStub,
+export function isMapped(
+  registers: ReadonlyMap<string, bigint>,
   memory: ProcessMemory,
   { block, hung, control }: PlacedRecord,
-): Promise<boolean> {
+): boolean {
   const address = hex(hung.virtualAddress) + BigInt(control);
-  const registers = pagingRegisters(await stub.registers());
   try {
-    for (const tables of PageTables.candidates(memory, registers)) {
+    for (const tables of PageTables.candidates(memory, pagingRegisters(registers))) {
       if (tables.translate(address)?.physical === block.physical + control) return true;
     }
   } catch (error) {
@@ -67,10 +69,9 @@ export class GdbStage {
     readonly memory: ProcessMemory,
     readonly record: PlacedRecord,
     readonly journal: Journal,
-    arena?: ArenaMemory,
   ) {
     const { block, control } = record;
-    this.arena = arena ?? arenaIn(memory, block.physical, block.size);
+    this.arena = arenaIn(memory, block.physical, block.size);
     this.arena.pull(control, controlSize);
     this.control = new StageControl(this.arena.bytes.subarray(control, control + controlSize));
   }
@@ -99,7 +100,7 @@ export class GdbStage {
     this.arena.pull(control + messages, 1024);
   }
 
-  /** Take the host's part of the control block to the guest. */
+  /** Take the host's part of the control block to the guest, what is to be done last. */
   publish(): void {
     const { control } = this.record;
     const { queued, window, message_head: head } = controlOffset;
@@ -107,27 +108,65 @@ export class GdbStage {
     this.arena.push(control, queued);
   }
 
-  /** At a safe point: have the guest carry out a command. Its number, for `outcome`. */
-  async enqueue(point: SafePoint, command: Command): Promise<number> {
-    let sequence = 0;
-    await point.call(hex(this.record.enqueue), [], () => {
-      this.refresh();
-      sequence = this.control.begin(command);
-      this.publish();
-    });
+  /** Have the guest carry out a command; resolves when it has. Throws DebloatError where it could not. */
+  async command(command: Command): Promise<void> {
+    this.refresh();
+    const sequence = (await this.#beats()) ? this.#ask(command) : await this.#send(command);
+    await this.outcome(sequence);
+  }
+
+  /** Whether the session's own threads run, which look for commands. */
+  async #beats(): Promise<boolean> {
+    if (this.control.session === 'none') return false;
+    const before = this.beats;
+    for (const end = performance.now() + beatPatience; performance.now() < end;) {
+      await sleep(2);
+      if (this.beats !== before) return true;
+    }
+    return false;
+  }
+
+  /** Leave a command to the session's threads: no processor is stopped. */
+  #ask(command: Command): number {
+    const sequence = this.control.begin(command, 'asked');
+    this.publish();
     return sequence;
   }
 
-  /** Have the guest carry out a command; resolves when it has. Throws DebloatError where it could not. */
-  async command(command: Command): Promise<void> {
-    const { result, held } = await throughDoor(this.record.machine.pid, this.door, async (stub) => {
-      if (!(await isMapped(stub, this.memory, this.record))) throw new GuestGone();
-      return SafePoint.with(stub, functionsOf(this.record), this.journal, (point) =>
-        this.enqueue(point, command),
+  /** Send a processor to queue a command. */
+  async #send(command: Command): Promise<number> {
+    return this.#atSafePoint(async (point) => {
+      let sequence = 0;
+      const prepare = () => {
+        this.refresh();
+        sequence = this.control.begin(command);
+        this.publish();
+      };
+      await point.call(hex(this.record.enqueue), [], { prepare });
+      return sequence;
+    });
+  }
+
+  /** Throws GuestGone where the guest was started anew. */
+  async #atSafePoint<T>(
+    act: (point: SafePoint, stub: GdbStub, threads: Promise<string[]>) => Promise<T>,
+  ): Promise<T> {
+    const { record, memory, journal } = this;
+    const check = (registers: ReadonlyMap<string, bigint>) => {
+      if (!isMapped(registers, memory, record)) throw new GuestGone();
+    };
+    const { result, held } = await throughDoor(record.machine.pid, this.door, (stub) => {
+      // All of this is sent at once.
+      const threads = stub.threads();
+      threads.catch(() => undefined);
+      return SafePoint.with(
+        ...([stub, functionsOf(record), journal] as const),
+        (point) => act(point, stub, threads),
+        check,
       );
     });
     this.held += held;
-    await this.outcome(result);
+    return result;
   }
 
   /** Wait for a command to end. Throws DebloatError with what the guest said where it failed. */
@@ -152,47 +191,69 @@ export class GdbStage {
 
   /** Take the block out of the guest and give its pages back; no code of the stage may have work left. */
   async takeOut(): Promise<void> {
-    const { record } = this;
-    const { held } = await throughDoor(record.machine.pid, this.door, async (stub) => {
-      // A guest that was started anew has nothing of ours.
-      if (!(await isMapped(stub, this.memory, record))) return;
-      for (let tries = 0; tries < 20; tries++) {
-        const act = async (point: SafePoint) => {
-          if (await this.#isAnyoneInside(stub)) return false;
-          writeEntry(this.memory, record.hung.entryAddress, 0n);
-          await flush(stub);
-          await point.free(record.block);
-          return true;
-        };
-        const out = await SafePoint.with(stub, functionsOf(record), this.journal, act);
-        if (out) return;
-        await sleep(5);
-        await stub.interrupt();
+    const { record, memory } = this;
+    const act = async (point: SafePoint, stub: GdbStub, threads: Promise<string[]>) => {
+      const processors = await processorsOf(stub, point, await threads);
+      if (processors.some(({ registers }) => this.#isInside(registers.get('rip') ?? 0n))) {
+        return false;
       }
-      throw new DebloatError('A processor of the guest does not leave the stage.');
-    });
-    this.held += held;
+      writeEntry(memory, record.hung.entryAddress, 0n);
+      await Promise.all([flush(stub, processors), point.free(record.block)]);
+      return true;
+    };
+    try {
+      for (let tries = 0; tries < 20; tries++) {
+        if (await this.#atSafePoint(act)) return;
+        await sleep(5);
+      }
+    } catch (error) {
+      if (error instanceof GuestGone) return; // and with it all that was ours
+      throw error;
+    }
+    throw new DebloatError('A processor of the guest does not leave the stage.');
   }
 
-  async #isAnyoneInside(stub: GdbStub): Promise<boolean> {
+  #isInside(rip: bigint): boolean {
     const start = hex(this.record.hung.virtualAddress);
-    const end = start + BigInt(this.record.block.size);
-    for (const thread of await stub.threads()) {
-      await stub.select(thread);
-      const rip = (await stub.registers()).get('rip') ?? 0n;
-      if (rip >= start && rip < end) return true;
-    }
-    return false;
+    return rip >= start && rip < start + BigInt(this.record.block.size);
   }
 }
 
+interface Processor {
+  thread: string;
+  registers: ReadonlyMap<string, bigint>;
+}
+
+/** All processors; that of the safe point is known. */
+export async function processorsOf(
+  stub: GdbStub,
+  point: SafePoint,
+  threads: readonly string[],
+): Promise<Processor[]> {
+  return stub.together(() =>
+    Promise.all(
+      threads.map(async (thread) => {
+        if (thread === point.thread) return { thread, registers: point.registers };
+        const [, registers] = await Promise.all([
+          stub.select(thread),
+          stub.registers(['rip', 'cr3']),
+        ]);
+        return { thread, registers };
+      }),
+    ),
+  );
+}
+
 /** Setting CR3 to what it is makes an emulated processor forget translations, which it may keep for long. */
-export async function flush(stub: GdbStub): Promise<void> {
-  for (const thread of await stub.threads()) {
-    await stub.select(thread);
-    const cr3 = (await stub.registers()).get('cr3') ?? 0n;
-    await stub.setRegisters([['cr3', cr3]]);
-  }
+export async function flush(stub: GdbStub, processors: readonly Processor[]): Promise<void> {
+  await stub.together(() =>
+    Promise.all(
+      processors.flatMap(({ thread, registers }) => [
+        stub.select(thread),
+        stub.setRegisters([['cr3', registers.get('cr3') ?? 0n]]),
+      ]),
+    ),
+  );
 }
 
 /** Where `address` of the kernel is at a safe point; throws DebloatError if it is nowhere. */

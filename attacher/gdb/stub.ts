@@ -1,4 +1,4 @@
-import { connect, type Socket } from 'node:net';
+import { Socket } from 'node:net';
 import { DebloatError } from '../../analyzer/errors.js';
 import type { PagingRegisters } from '../guest/index.js';
 import { encodePacket, PacketReader } from './packet.js';
@@ -15,6 +15,11 @@ export type StubAddress = { path: string } | { host: string; port: number };
 /** How long a stub may take to answer, in milliseconds. */
 const patience = 10_000;
 
+/** Where QEMU describes the registers, and bytes that it gives at a time (it has room for 4096 hexadecimal digits). */
+const usualDescription = { file: 'i386-64bit.xml', piece: 0x7f0, pieces: 6 };
+/** Processors that are asked for at a time. */
+const threadsAtATime = 8;
+
 /** Why and where the machine has stopped. */
 export interface Stop {
   signal: number;
@@ -30,46 +35,65 @@ interface Waiter {
 /**
  * A client of a gdb stub as QEMU speaks it. Connecting stops the machine, and so does losing the
  * connection while it is stopped: whoever connects has it run again, or detaches.
+ *
+ * Commands are sent when they are called and answered in their order, so several can be on their way:
+ * the machine then stands only for as long as the stub takes for them. Answers are not acknowledged:
+ * a stub of QEMU takes the next command for that, and while the machine runs any byte stops it
+ * (gdb_read_byte in its gdbstub.c).
  */
 export class GdbStub {
   /** How long the machine stood for us until now, in milliseconds. */
   held = 0;
-  #stoppedAt: number | undefined;
+  /** From the beginning on: it will stand when we are connected. */
+  #stoppedAt: number | undefined = Infinity;
   readonly #socket: Socket;
   readonly #reader = new PacketReader();
   readonly #stops: Stop[] = [];
+  /** A stop that is told of before is the one by our coming, of which not every QEMU tells. */
+  #hasAnswered = false;
   /** For the answers to come, which have the order of their commands. */
   readonly #answers: Waiter[] = [];
   #stop: Waiter | undefined;
-  #layout: RegisterLayout | undefined;
+  /** Where the machine goes on when all that was sent before has been answered: the last of that. */
+  #goesOnAfter: Waiter | undefined;
+  readonly #described: Promise<RegisterLayout>;
+  #places: RegisterLayout | undefined;
   #failure: Error | undefined;
 
-  private constructor(socket: Socket) {
+  private constructor(address: StubAddress, layout?: RegisterLayout) {
+    const socket = new Socket();
     this.#socket = socket;
-    this.#stoppedAt = performance.now();
+    let connected = false;
     socket.setNoDelay(true);
+    socket.once('connect', () => (connected = true));
     socket.on('data', (bytes) => this.#receive(bytes));
-    socket.on('error', (error) => this.#fail(lost(error)));
+    socket.on('error', (error) => this.#fail(connected ? lost(error) : noAnswer(address, error)));
     socket.on('close', () => this.#fail(lost()));
+    this.#places = layout;
+    // The machine stands as soon as the connection is there: what is to be sent first is ready by then.
+    socket.cork();
+    setImmediate(() => {
+      if (socket.destroyed) return;
+      this.#stoppedAt = performance.now();
+      socket.connect(address);
+      socket.uncork();
+    });
+    this.#described = this.#describe();
+    this.#described.catch(() => undefined); // whoever needs it is told
   }
 
-  /** Connect: the machine stands from now on. Throws DebloatError where nobody listens. */
+  /**
+   * Connect, which stops the machine. What is sent at once is done as soon as the stub is there; where nobody listens, that throws DebloatError. `layout`: as an earlier connection learnt it.
+   */
+  static open(address: StubAddress, layout?: RegisterLayout): GdbStub {
+    return new GdbStub(address, layout);
+  }
+
+  /** Connect, and learn of the registers. Throws DebloatError where nobody listens. */
   static async connect(address: StubAddress): Promise<GdbStub> {
-    const socket = connect(address);
-    await new Promise<void>((resolve, reject) => {
-      socket.once('connect', resolve);
-      socket.once('error', (error) => {
-        reject(
-          new DebloatError(`The gdb stub at ${nameOf(address)} does not answer.`, {
-            hint: error.message,
-            cause: error,
-          }),
-        );
-      });
-    });
-    const stub = new GdbStub(socket);
+    const stub = new GdbStub(address);
     try {
-      await stub.#describe();
+      await stub.#described;
       return stub;
     } catch (error) {
       await stub.detach().catch(() => undefined);
@@ -77,31 +101,55 @@ export class GdbStub {
     }
   }
 
-  /** Registers of the processor that is selected. */
-  async registers(): Promise<Map<string, bigint>> {
-    return decodeRegisters(this.#registerLayout, await this.#command('g'));
+  /** Send all that `send` has to say in one go. */
+  together<T>(send: () => T): T {
+    this.#socket.cork();
+    try {
+      return send();
+    } finally {
+      this.#socket.uncork();
+    }
   }
 
-  /** Write registers of the processor that is selected: all at once, for it stands meanwhile. */
-  async setRegisters(values: Iterable<readonly [string, bigint]>): Promise<void> {
+  /** Registers of the processor that is selected, those of `names` or all. */
+  async registers(names?: readonly string[]): Promise<Map<string, bigint>> {
+    const answer = await this.#command('g');
+    return decodeRegisters(await this.#described, answer, names);
+  }
+
+  /** How its registers lie, once some were read. */
+  get layout(): RegisterLayout | undefined {
+    return this.#places;
+  }
+
+  /** Write registers of the processor that is selected, after some were read. */
+  setRegisters(values: Iterable<readonly [string, bigint]>): Promise<unknown> {
     const commands = [...values].map(([name, value]) => {
-      const place = this.#registerLayout.get(name);
+      const place = this.#places?.get(name);
       if (place === undefined) throw new RangeError(`no register ${name}`);
       return `P${place.number.toString(16)}=${encodeRegister(place, value)}`;
     });
-    this.#socket.cork();
-    const answers = commands.map((command) => this.#expectOk(command));
-    this.#socket.uncork();
-    await Promise.all(answers);
+    return this.together(() => Promise.all(commands.map((command) => this.#expectOk(command))));
   }
 
   /** All processors. */
   async threads(): Promise<string[]> {
     const names: string[] = [];
-    let answer = await this.#command('qfThreadInfo');
-    while (answer.startsWith('m') && names.length < 4096) {
-      names.push(...answer.slice(1).split(','));
-      answer = await this.#command('qsThreadInfo');
+    let command = 'qfThreadInfo';
+    while (names.length < 4096) {
+      const answers = this.together(() =>
+        Promise.all(
+          Array.from({ length: threadsAtATime }, () => {
+            const answer = this.#command(command);
+            command = 'qsThreadInfo';
+            return answer;
+          }),
+        ),
+      );
+      for (const answer of await answers) {
+        if (!answer.startsWith('m')) return names;
+        names.push(...answer.slice(1).split(','));
+      }
     }
     return names;
   }
@@ -131,11 +179,12 @@ export class GdbStub {
     return bytes.length === length ? bytes : undefined;
   }
 
-  /** Let all processors go on. */
+  /** Let all processors go on, when what was sent before is done. */
   resume(): void {
     this.#stops.length = 0;
     this.#send('vCont;c');
-    this.#standing(false);
+    this.#goesOnAfter = this.#answers.at(-1);
+    if (this.#goesOnAfter === undefined) this.#standing(false);
   }
 
   /** One instruction of one processor, the others standing. */
@@ -147,13 +196,28 @@ export class GdbStub {
 
   /** Stop the machine while it runs. */
   async interrupt(): Promise<Stop> {
+    const stop = this.nextStop(patience);
     this.#socket.write('\x03');
-    return this.nextStop(patience);
+    return stop;
   }
 
   /** Stop the machine if it runs. */
   async stand(): Promise<void> {
     if (this.#stoppedAt === undefined) await this.interrupt();
+  }
+
+  /** Have `send` sent while the machine stands, be it for no longer than that takes, and go on. */
+  async pass<T>(send: () => Promise<T>): Promise<T> {
+    if (this.#failure) throw this.#failure;
+    const runs = this.#stoppedAt === undefined;
+    const [, result] = await this.together(() => {
+      const stopped = runs ? this.interrupt() : undefined;
+      this.#standing(true);
+      const result = send();
+      this.resume();
+      return Promise.all([stopped, result]);
+    });
+    return result;
   }
 
   /** Wait until the machine stops. Throws DebloatError when it has not after so many milliseconds. */
@@ -187,32 +251,58 @@ export class GdbStub {
     });
   }
 
-  async #describe(): Promise<void> {
-    // Without the question QEMU sends no description, and registers in a shorter format.
-    await this.#command('qSupported:swbreak+;xmlRegisters=i386');
-    const target = await this.#transfer('target.xml');
-    let description = target;
-    for (const [, file = ''] of target.matchAll(/<xi:include\s+href="([\w.-]+)"/g)) {
-      description += await this.#transfer(file);
-    }
-    this.#layout = registerLayout(description);
+  async #describe(): Promise<RegisterLayout> {
+    const { file, pieces } = usualDescription;
+    const [, target, usual] = await Promise.all([
+      // Without these questions QEMU sends registers in a shorter format, and lets none be written.
+      this.#command('qSupported:swbreak+;xmlRegisters=i386'),
+      this.#pieces('target.xml', 0, 1),
+      this.#places ? undefined : this.#pieces(file, 0, pieces),
+    ]);
+    if (this.#places) return this.#places;
+    const isUsual =
+      target.whole && usual?.whole && filesOf(target.text).every((each) => each === file);
+    const description = isUsual ? `${target.text}${usual.text}` : await this.#askAll();
+    return (this.#places = registerLayout(description));
   }
 
-  async #transfer(file: string): Promise<string> {
+  /** All of a description, for which a machine has to stand that was told to go on. */
+  async #askAll(): Promise<string> {
+    const runs = this.#stoppedAt === undefined;
+    await this.stand();
+    let description = await this.#ask('target.xml');
+    for (const file of filesOf(description)) description += await this.#ask(file);
+    if (runs) this.resume();
+    return description;
+  }
+
+  async #ask(file: string): Promise<string> {
+    let all = '';
+    for (let n = 0; n < 1000; n++) {
+      const { text, whole } = await this.#pieces(file, n, 1);
+      all += text;
+      if (whole) break;
+    }
+    return all;
+  }
+
+  /** Pieces of a file of the description, and whether its end is among them. */
+  async #pieces(
+    file: string,
+    first: number,
+    count: number,
+  ): Promise<{ text: string; whole: boolean }> {
+    const { piece } = usualDescription;
+    const asked = Array.from({ length: count }, (_, n) => {
+      const range = `${((first + n) * piece).toString(16)},${piece.toString(16)}`;
+      return this.#command(`qXfer:features:read:${file}:${range}`);
+    });
     let text = '';
-    for (let pieces = 0; pieces < 1000; pieces++) {
-      const at = text.length.toString(16);
-      const answer = await this.#command(`qXfer:features:read:${file}:${at},ff0`);
-      if (!/^[ml]/.test(answer)) break;
-      text += answer.slice(1);
-      if (answer.startsWith('l')) break;
+    for (const answer of await Promise.all(asked)) {
+      if (/^[ml]/.test(answer)) text += answer.slice(1);
+      if (!answer.startsWith('m')) return { text, whole: true };
     }
-    return text;
-  }
-
-  get #registerLayout(): RegisterLayout {
-    if (this.#layout === undefined) throw new Error('the stub was not asked for its layout');
-    return this.#layout;
+    return { text, whole: false };
   }
 
   async #expectOk(command: string): Promise<void> {
@@ -256,6 +346,7 @@ export class GdbStub {
   }
 
   #receive(bytes: Uint8Array): void {
+    const now = performance.now();
     let payloads: string[];
     try {
       payloads = this.#reader.push(bytes);
@@ -265,25 +356,31 @@ export class GdbStub {
       return;
     }
     for (const payload of payloads) {
-      this.#socket.write('+');
       const stop = stopOf(payload);
+      if (stop && !this.#hasAnswered) continue;
       if (stop) {
-        this.#standing(true);
+        this.#standing(true, now);
         this.#stops.push(stop);
         const waiter = this.#stop;
         this.#stop = undefined;
         waiter?.resolve(payload);
-      } else {
-        this.#answers.shift()?.resolve(payload);
+        continue;
       }
+      this.#hasAnswered = true;
+      const waiter = this.#answers.shift();
+      if (waiter !== undefined && waiter === this.#goesOnAfter) {
+        this.#goesOnAfter = undefined;
+        this.#standing(false, now);
+      }
+      waiter?.resolve(payload);
     }
   }
 
-  #standing(stands: boolean): void {
+  #standing(stands: boolean, now = performance.now()): void {
     if (stands) {
-      this.#stoppedAt ??= performance.now();
+      this.#stoppedAt ??= now;
     } else if (this.#stoppedAt !== undefined) {
-      this.held += performance.now() - this.#stoppedAt;
+      this.held += now - this.#stoppedAt;
       this.#stoppedAt = undefined;
     }
   }
@@ -296,11 +393,23 @@ export class GdbStub {
   }
 }
 
+/** The files of which a description is made. */
+function filesOf(target: string): string[] {
+  return [...target.matchAll(/<xi:include\s+href="([\w.-]+)"/g)].map(([, file = '']) => file);
+}
+
 /** "T05thread:01;" or "S05"; undefined for any other answer. */
 function stopOf(payload: string): Stop | undefined {
   const [, signal, rest = ''] = /^[TS]([0-9a-f]{2})((?:[^:;]+:[^;]*;)*)$/.exec(payload) ?? [];
   if (signal === undefined) return undefined;
   return { signal: parseInt(signal, 16), thread: /thread:([^;]+);/.exec(rest)?.[1] ?? '' };
+}
+
+function noAnswer(address: StubAddress, cause: Error): DebloatError {
+  return new DebloatError(`The gdb stub at ${nameOf(address)} does not answer.`, {
+    hint: cause.message,
+    cause,
+  });
 }
 
 function lost(cause?: Error): DebloatError {

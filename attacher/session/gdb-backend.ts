@@ -1,5 +1,5 @@
 import { DebloatError, messageOf } from '../../analyzer/errors.js';
-import { enterGuest, type Contents } from '../gdb/enter.js';
+import { enterGuest, type EnterOptions } from '../gdb/enter.js';
 import { diskSerial, removeRecord, writeRecord, type GdbRecord } from '../gdb/journal.js';
 import { recoverGdbSessions } from '../gdb/recover.js';
 import { describeDoor, throughDoor, type StubDoor } from '../gdb/door.js';
@@ -63,12 +63,10 @@ export async function openByStub(request: OpenRequest, ways: WaysIn): Promise<Op
     removeRecord(id);
     throw error;
   }
-  let channel: GuestChannel | undefined;
-  const prepare = (stage: GdbStage, start: number, address: bigint, contents: Contents) => {
+  const prepare: EnterOptions['prepare'] = ({ memory, control }, start, address, contents) => {
     const { pages, program } = contents;
-    channel = new GuestChannel(stage.arena, start, pages);
-    channel.reset();
-    stage.control.setSession(writeSession(stage.arena, start, pages, address, program));
+    new GuestChannel(memory, start, pages).reset();
+    control.setSession(writeSession(memory, start, pages, address, program));
   };
   let entered: Awaited<ReturnType<typeof enterGuest>>;
   try {
@@ -80,8 +78,8 @@ export async function openByStub(request: OpenRequest, ways: WaysIn): Promise<Op
     );
     throw error;
   }
-  const { stage, times } = entered;
-  if (channel === undefined) throw new Error('the session was not prepared');
+  const { stage, start, pages, times } = entered;
+  const channel = new GuestChannel(stage.arena, start, pages);
   const pulse = new Pulse(
     () => stage.beats,
     () => isRunning(monitor),

@@ -168,7 +168,8 @@ describe('a session through a gdb stub that is killed', () => {
         ? [proxy.packets.findIndex((each, n) => n > number && each === 'vCont;c')]
         : [],
     );
-    expect(calls).toHaveLength(4);
+    // Pages are allocated, work is queued, pages are freed.
+    expect(calls).toHaveLength(3);
     for (const [n, packet] of calls.entries()) {
       const code = await session({ packet, when: 'before' });
       expect([code, proxy.packets[packet]]).toEqual([undefined, 'vCont;c']);
