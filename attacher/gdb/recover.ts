@@ -105,7 +105,7 @@ async function freeUnhung(memory: ProcessMemory, record: PlacedRecord): Promise<
       const virtual = hex(record.block.virtual);
       if (tables.translate(virtual)?.physical !== record.block.physical) return;
       memory.write(record.block.physical, new Uint8Array(8));
-      await flush(stub, await processorsOf(stub, point, await stub.threads()));
+      await flush(stub, await processorsOf(stub, point));
       await point.free(record.block);
     }),
   );

@@ -148,23 +148,14 @@ export class GdbStage {
   }
 
   /** Throws GuestGone where the guest was started anew. */
-  async #atSafePoint<T>(
-    act: (point: SafePoint, stub: GdbStub, threads: Promise<string[]>) => Promise<T>,
-  ): Promise<T> {
+  async #atSafePoint<T>(act: (point: SafePoint, stub: GdbStub) => Promise<T>): Promise<T> {
     const { record, memory, journal } = this;
     const check = (registers: ReadonlyMap<string, bigint>) => {
       if (!isMapped(registers, memory, record)) throw new GuestGone();
     };
-    const { result, held } = await throughDoor(record.machine.pid, this.door, (stub) => {
-      // All of this is sent at once.
-      const threads = stub.threads();
-      threads.catch(() => undefined);
-      return SafePoint.with(
-        ...([stub, functionsOf(record), journal] as const),
-        (point) => act(point, stub, threads),
-        check,
-      );
-    });
+    const { result, held } = await throughDoor(record.machine.pid, this.door, (stub) =>
+      SafePoint.with(stub, functionsOf(record), journal, (point) => act(point, stub), check),
+    );
     this.held += held;
     return result;
   }
@@ -192,8 +183,8 @@ export class GdbStage {
   /** Take the block out of the guest and give its pages back; no code of the stage may have work left. */
   async takeOut(): Promise<void> {
     const { record, memory } = this;
-    const act = async (point: SafePoint, stub: GdbStub, threads: Promise<string[]>) => {
-      const processors = await processorsOf(stub, point, await threads);
+    const act = async (point: SafePoint, stub: GdbStub) => {
+      const processors = await processorsOf(stub, point);
       if (processors.some(({ registers }) => this.#isInside(registers.get('rip') ?? 0n))) {
         return false;
       }
@@ -225,11 +216,8 @@ interface Processor {
 }
 
 /** All processors; that of the safe point is known. */
-export async function processorsOf(
-  stub: GdbStub,
-  point: SafePoint,
-  threads: readonly string[],
-): Promise<Processor[]> {
+export async function processorsOf(stub: GdbStub, point: SafePoint): Promise<Processor[]> {
+  const threads = await stub.threads();
   return stub.together(() =>
     Promise.all(
       threads.map(async (thread) => {

@@ -1,4 +1,5 @@
 import { Socket } from 'node:net';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { DebloatError } from '../../analyzer/errors.js';
 import type { PagingRegisters } from '../guest/index.js';
 import { encodePacket, PacketReader } from './packet.js';
@@ -83,7 +84,8 @@ export class GdbStub {
   }
 
   /**
-   * Connect, which stops the machine. What is sent at once is done as soon as the stub is there; where nobody listens, that throws DebloatError. `layout`: as an earlier connection learnt it.
+   * Connect, which stops the machine. What is sent at once is done as soon as the stub is there; where
+   * nobody listens, that throws DebloatError. `layout`: as an earlier connection learnt it.
    */
   static open(address: StubAddress, layout?: RegisterLayout): GdbStub {
     return new GdbStub(address, layout);
@@ -268,6 +270,7 @@ export class GdbStub {
 
   /** All of a description, for which a machine has to stand that was told to go on. */
   async #askAll(): Promise<string> {
+    while (this.#goesOnAfter !== undefined && this.#failure === undefined) await nextTurn();
     const runs = this.#stoppedAt === undefined;
     await this.stand();
     let description = await this.#ask('target.xml');
