@@ -111,8 +111,9 @@ interface Draft {
   placed: PlacedStage;
   layout: BlockLayout;
   bytes: Uint8Array;
-  /** Of the control block. */
-  control: number;
+  control: StageControl;
+  /** Its offset. */
+  controlAt: number;
   /** Of the command to start the session, which has been given. */
   sequence: number;
 }
@@ -150,18 +151,19 @@ async function enterAt(
   const fits = guess?.placed === placed && guess.layout.size === layout.size;
   const drawn = fits ? guess : draft(making, placed, layout);
   const place = writeTables(drawn, block.physical, here);
+  drawn.control.setResume(guest.functions.schedule, point.registers.get('eflags') ?? 0n);
   if (!guest.memory.write(block.physical, drawn.bytes)) {
     throw new DebloatError('The guest’s kernel gave memory that its hypervisor does not have.');
   }
   const { entry, image } = placed;
-  const { control, sequence } = drawn;
+  const { controlAt: control, sequence } = drawn;
   const hung = {
     entryAddress: entry.address,
     virtualAddress: entry.virtualAddress.toString(16),
   };
-  const enqueue = image.entry('stage1_enqueue');
-  const changes = { block, hung, control, enqueue: enqueue.toString(16) };
-  await point.call(enqueue, [], {
+  const enqueue = image.entry('stage1_enqueue').toString(16);
+  const changes = { block, hung, control, enqueue };
+  await point.leaveInto(image.entry('stage1_interrupted'), {
     changes,
     prepare: () => {
       if (!writeEntry(guest.memory, entry.address, rootEntry(place))) {
@@ -182,7 +184,7 @@ function draft({ files, prepare }: Making, placed: PlacedStage, layout: BlockLay
   const contents = { pages: layout.pages, program: files.program };
   prepare({ memory: mappedArena(bytes), control }, layout.session, address, contents);
   const sequence = control.begin(Command.startSession);
-  return { placed, layout, bytes, control: at, sequence };
+  return { placed, layout, bytes, control, controlAt: at, sequence };
 }
 
 /** Write the page tables of a block at this physical address. */

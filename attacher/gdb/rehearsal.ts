@@ -22,7 +22,7 @@ export async function rehearse(
   for (let round = 0; round < rounds; round++) {
     await SafePoint.with(new SilentStub(registers, symbols), symbols, journal, async (point) => {
       await point.call(symbols.freePages, [1n, 2n], { changes: {}, prepare: () => undefined });
-      await point.call(symbols.freePages, []);
+      await (round % 2 === 0 ? point.leaveInto(1n, {}) : point.leaveBy(1n, [1n], {}));
     });
   }
 }

@@ -49,10 +49,12 @@ export type PointStub = Pick<
 /** And of a journal. */
 type PointJournal = Pick<Journal, 'note' | 'record'>;
 
+type Changes = Parameters<Journal['note']>[0];
+
 /** What goes with a call. */
 export interface CallOptions {
   /** Noted together with it. */
-  changes?: Parameters<Journal['note']>[0];
+  changes?: Changes;
   /** Makes what the function will find, once the call has been noted. */
   prepare?: () => void;
 }
@@ -67,6 +69,8 @@ export class SafePoint {
   #inCall = false;
   /** The breakpoint that calls return to is set, or was asked for. */
   #armed: Promise<void> | undefined;
+  /** The processor has what it needs to go on by itself. */
+  #left = false;
 
   private constructor(
     readonly stub: PointStub,
@@ -83,8 +87,8 @@ export class SafePoint {
 
   /**
    * Have a machine go on until a processor comes to `schedule`, and do something there; it stands
-   * afterwards, with all registers as they were. Whoever is killed meanwhile has noted in the journal
-   * what the processor needs for that: see `settleCalls`. `check` is given the registers of some
+   * afterwards, with all registers as they were unless that was to leave by a function. Whoever is
+   * killed meanwhile has noted in the journal what the processor needs for that: see `settleCalls`. `check` is given the registers of some
    * processor before; what it throws is thrown then, and nothing was done.
    */
   static async with<T>(
@@ -99,7 +103,7 @@ export class SafePoint {
       try {
         return await act(point);
       } finally {
-        if (!point.#inCall) await point.#restore();
+        if (!point.#inCall && !point.#left) await point.#restore();
       }
     });
   }
@@ -119,7 +123,8 @@ export class SafePoint {
     const values = new Map(Object.entries(registers).map(([name, text]) => [name, hex(text)]));
     const point = new SafePoint(stub, thread, values, symbols, journal);
     point.#armed = Promise.resolve();
-    if (call) point.#stack = hex(call.stack);
+    const stack = call && hex(call.stack);
+    if (stack !== undefined && stack < point.#stack) point.#stack = stack;
     await act(point);
     await point.#restore();
   }
@@ -187,25 +192,21 @@ export class SafePoint {
   ): Promise<bigint> {
     const { stub, thread, symbols, journal } = this;
     if (parameters.length > argumentRegisters.length) throw new RangeError('too many arguments');
-    const words = parameters.map((value) => value.toString(16));
     // Where the processor returns from one call it is told from one that has not begun the next.
     const stack = (this.#stack -= 16n);
-    const call = {
-      ...{ function: address.toString(16), parameters: words },
-      stack: stack.toString(16),
-    };
-    const back = Buffer.alloc(8);
-    back.writeBigUInt64LE(symbols.panic);
     // What is below the stack pointer is nobody's: it may be written, and meanwhile the call noted.
     const ready = stub.together(() =>
       Promise.all([
         (this.#armed ??= stub.setBreakpoint(symbols.panic)),
         stub.select(thread),
-        stub.write(stack, back),
+        stub.write(stack, word(symbols.panic)),
       ]),
     );
     ready.catch(() => undefined);
-    journal.note({ ...changes, point: { ...this.noted, call } });
+    journal.note({
+      ...changes,
+      point: { ...this.noted, call: noteOf(address, parameters, stack) },
+    });
     prepare?.();
     await ready;
     this.#inCall = true;
@@ -224,15 +225,85 @@ export class SafePoint {
     return result;
   }
 
-  /** Give a session's pages back to the guest, and note that they are gone. */
+  /**
+   * Leave by a kernel function, after which the processor enters `schedule` as it was about to. What a
+   * function may change holds nothing at the first instruction of another (System V ABI, 3.2.1) that has
+   * no arguments. `after` is noted when that cannot be stopped any more.
+   */
+  async leaveBy(address: bigint, parameters: readonly bigint[], after: Changes): Promise<void> {
+    const stack = this.#value('rsp') - 8n;
+    const values = [
+      ...parameters.map((value, n) => [argumentRegisters[n] ?? 'rdi', value] as const),
+      ['eflags', this.#value('eflags')] as const,
+    ];
+    const back = { address: stack, value: this.symbols.schedule };
+    await this.#leave(address, parameters, { stack, values, back }, { after });
+  }
+
+  /** Leave into a function of the stage that keeps all registers, and is told where to go on. */
+  async leaveInto(address: bigint, options: CallOptions): Promise<void> {
+    const flags = this.#value('eflags') & ~EFLAGS_IF;
+    const values = restored.map((name) => [name, this.#value(name)] as const);
+    const own = values.filter(([name]) => name !== 'rip' && name !== 'eflags');
+    const stack = this.#value('rsp');
+    await this.#leave(address, [], { stack, values: [...own, ['eflags', flags]] }, options);
+  }
+
+  async #leave(
+    address: bigint,
+    parameters: readonly bigint[],
+    to: {
+      stack: bigint;
+      values: (readonly [string, bigint])[];
+      back?: { address: bigint; value: bigint };
+    },
+    { changes = {}, prepare, after = {} }: CallOptions & { after?: Changes },
+  ): Promise<void> {
+    const { stub, thread, symbols, journal } = this;
+    const { stack, values, back } = to;
+    journal.note({
+      ...changes,
+      point: { ...this.noted, call: noteOf(address, parameters, stack) },
+    });
+    prepare?.();
+    const isArmed = this.#armed !== undefined;
+    this.#armed ??= Promise.resolve(); // from here on there is something to restore
+    await stub.together(() =>
+      Promise.all([
+        stub.select(thread),
+        back && stub.write(back.address, word(back.value)),
+        stub.setRegisters([...values, ['rsp', stack], ['rip', address]]),
+        isArmed && stub.clearBreakpoint(symbols.panic),
+      ]),
+    );
+    // Whoever lets the machine go on from here on lets it do that.
+    this.#left = true;
+    journal.note({ ...after, point: undefined });
+  }
+
+  /** Leave giving a session's pages back to the guest, and note that they are gone. */
   async free({ virtual, order }: { virtual: string; order: number }): Promise<void> {
-    await this.call(this.symbols.freePages, [hex(virtual), BigInt(order)]);
-    this.journal.note({ block: undefined, hung: undefined, point: this.noted });
+    const gone = { block: undefined, hung: undefined };
+    await this.leaveBy(this.symbols.freePages, [hex(virtual), BigInt(order)], gone);
   }
 
   #value(name: string): bigint {
     return this.registers.get(name) ?? 0n;
   }
+}
+
+function noteOf(address: bigint, parameters: readonly bigint[], stack: bigint): NotedPoint['call'] {
+  return {
+    function: address.toString(16),
+    parameters: parameters.map((value) => value.toString(16)),
+    stack: stack.toString(16),
+  };
+}
+
+function word(value: bigint): Uint8Array {
+  const bytes = Buffer.alloc(8);
+  bytes.writeBigUInt64LE(value);
+  return bytes;
 }
 
 /**

@@ -34,8 +34,9 @@ export function progressOf(
   if (rip === panic && stack !== undefined && rsp === stack + 8n) return 'returned';
   // It has not gone on from where it stood, or from where the call before this one had ended.
   if (rip === then('rip') || rip === panic) return below <= callsRoom ? 'before' : 'elsewhere';
-  if (stack === undefined || returnAddress !== panic || rsp > stack) return 'elsewhere';
-  return rip === hex(call?.function ?? '0') && rsp === stack ? 'before' : 'inside';
+  if (call === undefined || stack === undefined || rsp > stack) return 'elsewhere';
+  if (rip === hex(call.function) && rsp === stack) return 'before';
+  return returnAddress === panic ? 'inside' : 'elsewhere';
 }
 
 /** Whether no session of the machine of process `pid` can have left anything for `settleCalls`. Nobody else may be at work in it. */
