@@ -5,7 +5,7 @@ import type { GuestChannel } from './guest-channel.js';
 /** Between looks when nothing comes, in milliseconds. */
 const pause = 1;
 /** The same when nothing came or went for so long: what comes by itself then waits a little longer once. */
-const idle = { pause: 20, after: 5000 };
+const idle = { pause: 50, after: 5000 };
 /** The answer to a key, which has so many bytes at most, is looked for more often for a while, in milliseconds. */
 const key = { bytes: 64, pause: 0.1, attention: 4 };
 /** How often the guest is asked whether it is still the one that was attached to, in milliseconds. */

@@ -28,7 +28,7 @@ import {
 const phases = Number(process.env['DEBLOAT_BENCH_PHASES'] ?? 8);
 const windows = { count: 5, milliseconds: 2000 };
 /** Until the stage, and our side, take a session for idle, in milliseconds (stage1/pump.c, polled-channel.ts). */
-const untilIdle = 14_000;
+const untilIdle = 10_000;
 
 const path = (name: string) => fileURLToPath(new URL(name, import.meta.url));
 const directory = mkdtempSync(join(tmpdir(), 'debloat-bench-'));
