@@ -3,7 +3,7 @@ import { encodeRegister } from './register-layout.js';
 import { SafePoint, type PointStub, type SafePointSymbols } from './safe-point.js';
 
 /** How often: a function that was called some times is no longer compiled while the machine stands. */
-const rounds = 20;
+const rounds = 5;
 
 /**
  * Go through the calls at a safe point with a stub and a journal that do nothing. A machine stands for

@@ -1,7 +1,14 @@
 import { arenaIn } from '../guest/arena-memory.js';
 import { controlOffset, controlSize, StageControl } from '../guest/stage-control.js';
 import { memoryOfProcess } from '../hypervisor/emulated-machine.js';
-import { functionsOf, gdbSessions, hex, Journal, type NotedPoint } from './journal.js';
+import {
+  functionsOf,
+  gdbSessions,
+  hex,
+  Journal,
+  standsNowhere,
+  type NotedPoint,
+} from './journal.js';
 import { SafePoint, untilReturned, type SafePointSymbols } from './safe-point.js';
 import { pagingRegisters, type GdbStub } from './stub.js';
 
@@ -41,7 +48,10 @@ export function progressOf(
 
 /** Whether no session of the machine of process `pid` can have left anything for `settleCalls`. Nobody else may be at work in it. */
 export function isSettled(pid: number): boolean {
-  return gdbSessions(pid).every(({ record, alive }) => alive && record.point === undefined);
+  return (
+    standsNowhere(pid, process.pid) ||
+    gdbSessions(pid).every(({ record, alive }) => alive && record.point === undefined)
+  );
 }
 
 /**

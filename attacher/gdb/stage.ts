@@ -6,6 +6,7 @@ import type { ProcessMemory } from '../guest/memory/process-memory.js';
 import { controlOffset, controlSize, stageError, StageControl } from '../guest/stage-control.js';
 import type { Command } from '../guest/stage-steps.js';
 import { readEntry, writeEntry } from '../hijack/address-space.js';
+import { pauseAfter } from '../pause.js';
 import { Refusal } from '../refusal.js';
 import { throughDoor, type StubDoor } from './door.js';
 import { functionsOf, hex, type GdbRecord, type Journal } from './journal.js';
@@ -14,8 +15,10 @@ import { pagingRegisters, type GdbStub } from './stub.js';
 
 /** How long the guest may take for a command, in milliseconds. */
 const patience = 60_000;
-/** How long to look for a beat of the session's threads, in milliseconds: some times longer than they rest. */
-const beatPatience = 500;
+/** Between looks whether it has, at most. */
+const longestPause = 20;
+/** How long to look for a beat of the session's threads, in milliseconds: longer than they rest. */
+const beatPatience = 1000;
 const addressBits = 0x000f_ffff_ffff_f000n;
 
 /** The guest was started anew: what was in it has gone. */
@@ -163,20 +166,21 @@ export class GdbStage {
   /** Wait for a command to end. Throws DebloatError with what the guest said where it failed. */
   async outcome(sequence: number): Promise<void> {
     const messages: string[] = [];
-    const end = performance.now() + patience;
+    const begun = performance.now();
     for (;;) {
       this.refresh();
       const outcome = this.control.outcome(sequence);
       messages.push(...this.control.messages());
       if (outcome?.result === 0) return;
       if (outcome) throw stageError(outcome, messages);
-      if (performance.now() > end) {
+      const waited = performance.now() - begun;
+      if (waited > patience) {
         throw new DebloatError('The guest did not end what it was asked to do.', {
           hint: 'it is stopped, crashed or very busy; the next `debloat attach` to it cleans up',
         });
       }
       if (!this.hangs) throw new GuestGone();
-      await sleep(1);
+      await sleep(pauseAfter(waited, longestPause));
     }
   }
 

@@ -1,11 +1,12 @@
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
+import { pauseAfter } from '../pause.js';
 import type { Channel } from './channel.js';
 import type { GuestChannel } from './guest-channel.js';
 
-/** Between looks when nothing comes, in milliseconds. */
+/** Between attempts to write into a ring that is full, in milliseconds. */
 const pause = 1;
-/** The same when nothing came or went for so long: what comes by itself then waits a little longer once. */
-const idle = { pause: 50, after: 5000 };
+/** Between looks when nothing came for long, at most, in milliseconds. */
+const longestPause = 50;
 /** The answer to a key, which has so many bytes at most, is looked for more often for a while, in milliseconds. */
 const key = { bytes: 64, pause: 0.1, attention: 4 };
 /** How often the guest is asked whether it is still the one that was attached to, in milliseconds. */
@@ -40,7 +41,7 @@ export function polledChannel(rings: GuestChannel, isAlive: () => boolean): Chan
   let over = false;
   let attentiveUntil = 0;
   let lastSeen = performance.now();
-  /** Ends a long pause, for an answer is expected. */
+  /** Ends a pause, for an answer is expected. */
   let wake = () => {};
   const untilWritten = (milliseconds: number) =>
     new Promise<void>((resolve) => {
@@ -52,9 +53,7 @@ export function polledChannel(rings: GuestChannel, isAlive: () => boolean): Chan
     });
   const rest = async () => {
     const now = performance.now();
-    if (now > attentiveUntil) {
-      return now - lastSeen > idle.after ? untilWritten(idle.pause) : sleep(pause);
-    }
+    if (now > attentiveUntil) return untilWritten(pauseAfter(now - lastSeen, longestPause));
     doze();
     return nextTurn();
   };

@@ -4,7 +4,7 @@
  */
 #include "stage1.h"
 
-#define BEAT_US 100000
+#define BEAT_US 500000
 
 static struct task_struct *heart;
 static u32 queued; /* the last sequence that was asked for */

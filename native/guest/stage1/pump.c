@@ -17,7 +17,7 @@ static const struct {
 	{ 3000, 1000 }, /* and reads */
 	{ 8000, 4000 }, /* or thinks */
 };
-#define IDLE_US 32000 /* nobody is there; a key that comes then waits at most half as long again */
+#define IDLE_US 64000 /* nobody is there; a key that comes then waits at most half as long again */
 
 static u32 pause_after(s64 ns)
 {
