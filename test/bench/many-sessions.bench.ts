@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, it } from 'vitest';
+import { inParallel } from '../../cli/attach-all.js';
 import { makeOverlayImage } from '../support/overlay-image.js';
 import { Figures, sum } from './figures.js';
 import { attachWords, environment, startGuest, type Guest } from './session-guest.js';
@@ -13,7 +14,8 @@ import { attachWords, environment, startGuest, type Guest } from './session-gues
  * and are idle but for the sessions.
  */
 const machines = Number(process.env['DEBLOAT_BENCH_MACHINES'] ?? 4);
-const rounds = Number(process.env['DEBLOAT_BENCH_ROUNDS'] ?? 1);
+/** What `debloat attach --all` has under way at once if not told otherwise. */
+const atATime = 4;
 
 const directory = mkdtempSync(join(tmpdir(), 'debloat-bench-'));
 const figures = new Figures('many-sessions');
@@ -65,41 +67,37 @@ async function session(guest: Guest, cache: string): Promise<Cost> {
 it(`costs each of ${machines} machines at once what it costs one`, async () => {
   const cache = mkdtempSync(join(directory, 'cache-'));
   for (const guest of guests) await session(guest, cache); // kernel known, modules and files in the guest's caches
-  const alone: Cost[] = [];
-  const together: Cost[] = [];
-  const wall = { alone: 0, together: 0 };
-  for (let round = 0; round < rounds; round++) {
-    let begun = performance.now();
-    for (const guest of guests) alone.push(await session(guest, cache));
-    wall.alone += performance.now() - begun;
-    begun = performance.now();
-    together.push(...(await Promise.all(guests.map((guest) => session(guest, cache)))));
-    wall.together += performance.now() - begun;
+  const run = async (most: number) => {
+    const begun = performance.now();
+    const costs = await inParallel(guests, most, (guest) => session(guest, cache));
+    const mean = (cost: (each: Cost) => number) => sum(costs.map(cost)) / costs.length;
+    return {
+      costs,
+      all: mean(({ processor, stopped }) => processor + stopped),
+      processor: mean(({ processor }) => processor),
+      stopped: mean(({ stopped }) => stopped),
+      wall: performance.now() - begun,
+    };
+  };
+  const alone = await run(1);
+  const bounded = await run(atATime);
+  const together = await run(machines);
+  Object.assign(figures.details, { alone, bounded, together });
+  for (const [name, many, limit] of [
+    [`${machines} machines, ${atATime} at a time as with --all`, bounded, { atMost: 1.3 }],
+    [`${machines} machines, all at once`, together, {}],
+  ] as const) {
+    figures.compare(
+      `processor and stopped time per machine, ${name} : one by one`,
+      [many.all, alone.all],
+      ...(['ms', limit] as const),
+    );
+    figures.compare(
+      'processor time per machine, likewise',
+      [many.processor, alone.processor],
+      'ms',
+    );
+    figures.compare('stopped per machine, likewise', [many.stopped, alone.stopped], 'ms');
+    figures.compare('wall time, likewise', [many.wall, alone.wall], 'ms');
   }
-  figures.details['one after the other (ms)'] = alone;
-  figures.details['all at once (ms)'] = together;
-  const mean = (all: readonly Cost[], cost: (each: Cost) => number) =>
-    sum(all.map(cost)) / all.length;
-  const pair = (cost: (each: Cost) => number) => [mean(together, cost), mean(alone, cost)] as const;
-  figures.compare(
-    `processor and stopped time per machine, ${machines} at once : one`,
-    pair(({ processor, stopped }) => processor + stopped),
-    'ms',
-    { atMost: 1.3 },
-  );
-  figures.compare(
-    'processor time per machine, likewise',
-    pair(({ processor }) => processor),
-    'ms',
-  );
-  figures.compare(
-    'stopped per machine, likewise',
-    pair(({ stopped }) => stopped),
-    'ms',
-  );
-  figures.compare(
-    'wall time, all at once : one after the other',
-    [wall.together, wall.alone],
-    'ms',
-  );
 });
