@@ -2,13 +2,9 @@ import { Socket } from 'node:net';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { DebloatError } from '../../analyzer/errors.js';
 import type { PagingRegisters } from '../guest/index.js';
+import { describeRegisters } from './describe.js';
 import { encodePacket, PacketReader } from './packet.js';
-import {
-  decodeRegisters,
-  encodeRegister,
-  registerLayout,
-  type RegisterLayout,
-} from './register-layout.js';
+import { decodeRegisters, encodeRegister, type RegisterLayout } from './register-layout.js';
 
 /** Where a stub listens. */
 export type StubAddress = { path: string } | { host: string; port: number };
@@ -16,8 +12,6 @@ export type StubAddress = { path: string } | { host: string; port: number };
 /** How long a stub may take to answer, in milliseconds. */
 const patience = 10_000;
 
-/** Where QEMU describes the registers, and bytes that it gives at a time (it has room for 4096 hexadecimal digits). */
-const usualDescription = { file: 'i386-64bit.xml', piece: 0x7f0, pieces: 6 };
 /** Processors that are asked for at a time. */
 const threadsAtATime = 8;
 
@@ -79,7 +73,7 @@ export class GdbStub {
       socket.connect(address);
       socket.uncork();
     });
-    this.#described = this.#describe();
+    this.#described = this.#describe(layout);
     this.#described.catch(() => undefined); // whoever needs it is told
   }
 
@@ -253,59 +247,24 @@ export class GdbStub {
     });
   }
 
-  async #describe(): Promise<RegisterLayout> {
-    const { file, pieces } = usualDescription;
-    const [, target, usual] = await Promise.all([
-      // Without these questions QEMU sends registers in a shorter format, and lets none be written.
-      this.#command('qSupported:swbreak+;xmlRegisters=i386'),
-      this.#pieces('target.xml', 0, 1),
-      this.#places ? undefined : this.#pieces(file, 0, pieces),
-    ]);
-    if (this.#places) return this.#places;
-    const isUsual =
-      target.whole && usual?.whole && filesOf(target.text).every((each) => each === file);
-    const description = isUsual ? `${target.text}${usual.text}` : await this.#askAll();
-    return (this.#places = registerLayout(description));
+  async #describe(known?: RegisterLayout): Promise<RegisterLayout> {
+    const layout = await describeRegisters(
+      {
+        ask: (command) => this.#command(command),
+        whileItStands: (act) => this.#whileItStands(act),
+      },
+      known,
+    );
+    return (this.#places = layout);
   }
 
-  /** All of a description, for which a machine has to stand that was told to go on. */
-  async #askAll(): Promise<string> {
+  async #whileItStands<T>(act: () => Promise<T>): Promise<T> {
     while (this.#goesOnAfter !== undefined && this.#failure === undefined) await nextTurn();
     const runs = this.#stoppedAt === undefined;
     await this.stand();
-    let description = await this.#ask('target.xml');
-    for (const file of filesOf(description)) description += await this.#ask(file);
+    const result = await act();
     if (runs) this.resume();
-    return description;
-  }
-
-  async #ask(file: string): Promise<string> {
-    let all = '';
-    for (let n = 0; n < 1000; n++) {
-      const { text, whole } = await this.#pieces(file, n, 1);
-      all += text;
-      if (whole) break;
-    }
-    return all;
-  }
-
-  /** Pieces of a file of the description, and whether its end is among them. */
-  async #pieces(
-    file: string,
-    first: number,
-    count: number,
-  ): Promise<{ text: string; whole: boolean }> {
-    const { piece } = usualDescription;
-    const asked = Array.from({ length: count }, (_, n) => {
-      const range = `${((first + n) * piece).toString(16)},${piece.toString(16)}`;
-      return this.#command(`qXfer:features:read:${file}:${range}`);
-    });
-    let text = '';
-    for (const answer of await Promise.all(asked)) {
-      if (/^[ml]/.test(answer)) text += answer.slice(1);
-      if (!answer.startsWith('m')) return { text, whole: true };
-    }
-    return { text, whole: false };
+    return result;
   }
 
   async #expectOk(command: string): Promise<void> {
@@ -394,11 +353,6 @@ export class GdbStub {
     this.#stop?.reject(error);
     this.#stop = undefined;
   }
-}
-
-/** The files of which a description is made. */
-function filesOf(target: string): string[] {
-  return [...target.matchAll(/<xi:include\s+href="([\w.-]+)"/g)].map(([, file = '']) => file);
 }
 
 /** "T05thread:01;" or "S05"; undefined for any other answer. */
