@@ -356,7 +356,7 @@ describe('debloat attach docker://', () => {
   it('is among the sessions while it lasts, and ends by detach', async () => {
     const before = facts(web);
     const session = startCli([
-      ...['attach', '--session', 'listed', '--overlay', overlay, `docker://${web}`, '--'],
+      ...['attach', '--session', 'listed-container', '--overlay', overlay, `docker://${web}`, '--'],
       ...['bash', '-c', 'echo ready; exec sleep 4321'],
     ]);
     let said = '';
@@ -368,17 +368,31 @@ describe('debloat attach docker://', () => {
       (await runCliWell(['sessions', '--format', 'json'])).stdout,
     ) as object[];
     expect(listed).toContainEqual({
-      ...{ session: 'listed', target: `docker://${web}`, way: 'namespaces', state: 'attached' },
+      ...{
+        session: 'listed-container',
+        target: `docker://${web}`,
+        way: 'namespaces',
+        state: 'attached',
+      },
       image: expect.stringMatching(/^sha256:/) as string,
       servedBy: session.pid,
     });
     const twin = await runCli([
-      ...['attach', '--session', 'listed', '--overlay', overlay, `docker://${web}`, '--', 'true'],
+      ...[
+        'attach',
+        '--session',
+        'listed-container',
+        '--overlay',
+        overlay,
+        `docker://${web}`,
+        '--',
+        'true',
+      ],
     ]);
-    expect(twin.stderr).toContain('A session "listed" exists already');
-    expect((await runCliWell(['detach', 'listed'])).stdout).toBe('listed');
+    expect(twin.stderr).toContain('A session "listed-container" exists already');
+    expect((await runCliWell(['detach', 'listed-container'])).stdout).toBe('listed-container');
     expect((await session).exitCode).toBe(143);
-    expect((await runCliWell(['sessions'])).stdout).not.toContain('listed');
+    expect((await runCliWell(['sessions'])).stdout).not.toContain('listed-container');
     expect(facts(web)).toEqual(before);
   });
 
