@@ -1,8 +1,10 @@
 import { defineConfig } from 'vitest/config';
 
-/** What needs virtual machines or serves disks to them. */
-const machines =
-  'test/integration/{attach-{all,guests,sandboxed,stub,vm},cloud,guest,hijack,inspect,kvm,mmio,modules,serve,stage2}*.test.ts';
+/** Guests that QEMU emulates, and what serves disks to them. */
+const guests =
+  'test/integration/{attach-{all,guests,podman,sandboxed,stub,vm},cloud,guest,microvm,mmio,serve,stage2}*.test.ts';
+/** Guests on the real KVM, which want a processor of their own. */
+const kvm = 'test/integration/{hijack,inspect,kvm,modules}*.test.ts';
 
 /** A lane of integration tests: one file after another, for they watch what is left on the machine. */
 function integration(name: string, files: { include: string[]; exclude?: string[] }) {
@@ -33,9 +35,10 @@ export default defineConfig({
       },
       integration('integration-images', {
         include: ['test/integration/**/*.test.ts'],
-        exclude: [machines],
+        exclude: [guests, kvm],
       }),
-      integration('integration-machines', { include: [machines] }),
+      integration('integration-guests', { include: [guests] }),
+      integration('integration-kvm', { include: [kvm] }),
       {
         test: {
           name: 'bench',
