@@ -2,7 +2,7 @@ import { defineConfig } from 'vitest/config';
 
 /** Guests that QEMU emulates, and what serves disks to them. */
 const guests =
-  'test/integration/{attach-{all,guests,podman,sandboxed,stub,vm},cloud,guest,microvm,mmio,serve,stage2}*.test.ts';
+  'test/integration/{attach-{all,door,guests,podman,sandboxed,served,stub,vm},cloud,guest,microvm,mmio,serve,stage2}*.test.ts';
 /** Guests on the real KVM, which want a processor of their own. */
 const kvm = 'test/integration/{hijack,inspect,kvm,modules}*.test.ts';
 
