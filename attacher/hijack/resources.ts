@@ -50,9 +50,12 @@ export interface ResourcesRequest {
 /** Fields of a new record that are known only when the stage is linked for its place. */
 const unknown = { control: 0, entry: '0', guest: 'untouched' as const };
 
+/** Whose descriptors can be had, and who is given the gate. */
+type Host = Pick<HijackTarget, 'take' | 'gate'>;
+
 /** Make an arena's file in the hypervisor, ours too. The first step: there is no journal before it. */
 export function createArena(
-  target: HijackTarget,
+  target: Host,
   thread: StoppedThread,
   request: ResourcesRequest,
 ): { file: ArenaFile; record: AttachRecord } {
@@ -110,7 +113,7 @@ function openGate(
 
 /** Make the events, known by a mark until the journal has their numbers. */
 export function createEvents(
-  target: HijackTarget,
+  target: Host,
   thread: StoppedThread,
   { file, record }: { file: ArenaFile; record: AttachRecord },
   onStep: (step: string) => void,

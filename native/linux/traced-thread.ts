@@ -35,12 +35,15 @@ const patience = 2000;
 /** Looks without a pause: a stop takes some tens of microseconds. */
 const eagerLooks = 60;
 
+/** Where ptrace(2) and waitpid(2) put their answers; a stop is no time to map memory. */
+let scratch: Mapping | undefined;
+
 /**
  * One thread of another process, stopped by ptrace(2). All calls must come from the thread of ours
  * that made it. If we die the kernel lets it go on with the registers that it has then.
  */
 export class TracedThread {
-  readonly #scratch = Mapping.anonymous(4096);
+  readonly #scratch = (scratch ??= Mapping.anonymous(4096));
   readonly #view = this.#scratch.viewAt(0);
   /** Signals that came meanwhile and belong to the thread. */
   readonly #pending: number[] = [];
@@ -56,12 +59,7 @@ export class TracedThread {
    */
   static stop(pid: number, tid: number, options: { suspendSeccomp: boolean }): TracedThread {
     const thread = new TracedThread(processId(pid), processId(tid));
-    try {
-      ptrace(PTRACE_SEIZE, tid, 0, 0);
-    } catch (error) {
-      thread.#scratch.close();
-      throw error;
-    }
+    ptrace(PTRACE_SEIZE, tid, 0, 0);
     try {
       ptrace(PTRACE_INTERRUPT, tid, 0, 0);
       thread.#waitForStop(PTRACE_CONT, (event) => event === PTRACE_EVENT_STOP);
@@ -114,8 +112,6 @@ export class TracedThread {
       for (const signal of others) rawTgkill(this.pid, this.tid, signal);
     } catch (error) {
       if (!failedWith(error, 'ESRCH')) throw error; // it has ended
-    } finally {
-      this.#scratch.close();
     }
   }
 

@@ -13,9 +13,12 @@ const Page = {
   arguments: 0x28,
   result: 0x58,
   waiting: 0x60,
+  deputy: 0x64,
   parameters: 0x400,
+  /** Of a deputy, which needs eight bytes of it. */
+  stack: 0xfc0,
 };
-const State = { nothing: 0, call: 1, leave: 2 };
+const State = { nothing: 0, call: 1, leave: 2, deputize: 3 };
 
 /** How long a thread waits at the gate for the next call before it goes back, in nanoseconds. */
 const threadPatience = 200_000_000n;
@@ -28,7 +31,12 @@ const longestWait = 100;
 const eagerLooks = 400;
 
 /** Bytes of parameters that a call may have. */
-export const gateParameterRoom = 4096 - Page.parameters;
+export const gateParameterRoom = Page.stack - Page.parameters;
+
+/** Whether a thread of ours is in the process whose gate has this page, or was when the process ended. */
+export function hasDeputy(page: Uint8Array): boolean {
+  return new DataView(page.buffer, page.byteOffset).getUint32(Page.deputy, true) !== 0;
+}
 
 /**
  * Our side of the gate: a page shared with the hypervisor, in which one of its threads finds the
@@ -80,14 +88,19 @@ export class Gate {
       const value = arg === 'pointer' ? pointer : BigInt.asUintN(64, BigInt(arg));
       this.#view.setBigUint64(Page.arguments + n * 8, value, true);
     }
-    const completed = this.#load(Page.completed);
-    if (!this.#post(State.call)) throw new SystemError(name, constants.errno.ETIMEDOUT);
-    if (!this.#changes(Page.completed, completed)) {
-      throw new SystemError(name, constants.errno.ETIMEDOUT);
-    }
-    const result = this.#view.getBigInt64(Page.result, true);
-    if (result < 0n && result > -4096n) throw new SystemError(name, Number(-result));
-    return Number(result);
+    const result = this.#result(State.call);
+    if (result === undefined) throw new SystemError(name, constants.errno.ETIMEDOUT);
+    if (result < 0 && result > -4096) throw new SystemError(name, -result);
+    return result;
+  }
+
+  /**
+   * Have the thread at the gate make another one of its process, which makes all calls from here on,
+   * and go back itself. False if there can be no more threads: it stays then.
+   */
+  deputize(): boolean {
+    const result = this.#result(State.deputize);
+    return result !== undefined && result > 0;
   }
 
   /** The parameters of the last call, as it left them. */
@@ -95,10 +108,19 @@ export class Gate {
     return this.#page.slice(Page.parameters, Page.parameters + length);
   }
 
-  /** Let the thread go back to where it was, and see that it is on its way. */
+  /** Let the thread go back to where it was, and see that it is on its way; a deputy, that it has ended. */
   close(): void {
     this.#post(State.leave);
     this.#changes(Page.left, 0);
+    const deputy = this.#load(Page.deputy);
+    if (deputy !== 0) this.#changes(Page.deputy, deputy);
+  }
+
+  /** Have the thread at the gate do something; what came of it, undefined if it has gone back or never ends. */
+  #result(state: number): number | undefined {
+    const completed = this.#load(Page.completed);
+    if (!this.#post(state) || !this.#changes(Page.completed, completed)) return undefined;
+    return Number(this.#view.getBigInt64(Page.result, true));
   }
 
   /** False if the thread has gone back already. */

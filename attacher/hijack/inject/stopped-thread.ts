@@ -31,11 +31,12 @@ export class StoppedThread {
   readonly #injection: Injection;
   readonly #saved: UserRegisters;
   readonly #mask: bigint;
-  readonly #since = performance.now();
   /** The way back, the same for every call, is in the thread's memory. */
   #prepared = false;
-  /** Where the thread is now; it is traced no more. */
+  /** Where the thread is now, or its deputy; it is traced no more. */
   #gate: Gate | undefined;
+  /** When it went on, if it has already. */
+  #wentOn: number | undefined;
 
   private constructor(thread: TracedThread, injection: Injection, saved: UserRegisters) {
     this.#thread = thread;
@@ -129,6 +130,7 @@ export class StoppedThread {
         rip: BigInt(gate.code),
         rsp: BigInt(frameAddress(frame)),
         rbx: BigInt(gate.remoteAddress),
+        r12: 0n,
         orig_rax: -1n,
       }),
     );
@@ -136,10 +138,23 @@ export class StoppedThread {
     this.#gate = gate;
   }
 
-  /** Let the thread go on; how long it stood, in milliseconds. */
+  /**
+   * Let the thread go on already, and a new one of its process make the calls that follow: those on a
+   * vCPU would wait for it. Where there is no gate, or there can be no more threads, it stays.
+   */
+  deputize(): void {
+    if (this.#gate?.deputize() === true) this.#wentOn = performance.now();
+  }
+
+  /** Whether it was sent to a gate. */
+  get wasAtGate(): boolean {
+    return this.#gate !== undefined;
+  }
+
+  /** Let the thread go on; when it did (performance.now()). */
   resume(): number {
     if (this.#gate) this.#gate.close();
     else this.#thread.resume();
-    return performance.now() - this.#since;
+    return this.#wentOn ?? performance.now();
   }
 }

@@ -25,12 +25,16 @@ const Events = {
   nmiInjected: 12,
 };
 
-/** What a vCPU is doing, as far as an attach cares. */
-export interface VcpuState {
+/** Where a vCPU is. */
+export interface VcpuPosition {
   /** All general registers: struct kvm_regs. */
   registers: Uint8Array;
   rip: bigint;
   rflags: bigint;
+}
+
+/** What a vCPU is doing, as far as an attach cares. */
+export interface VcpuState extends VcpuPosition {
   /** Privilege level: 0 for the kernel. */
   level: number;
   cr0: bigint;
@@ -52,21 +56,23 @@ export class VcpuCalls {
     readonly vcpuFd: number,
   ) {}
 
-  /** Where the vCPU is. */
-  rip(): bigint {
-    return this.#get('KVM_GET_REGS', KVM_GET_REGS, Regs.size).getBigUint64(Regs.rip, true);
+  position(): VcpuPosition {
+    const registers = this.#get('KVM_GET_REGS', KVM_GET_REGS, Regs.size);
+    return {
+      registers: new Uint8Array(registers.buffer, registers.byteOffset, Regs.size),
+      rip: registers.getBigUint64(Regs.rip, true),
+      rflags: registers.getBigUint64(Regs.rflags, true),
+    };
   }
 
-  state(): VcpuState {
+  /** All the rest, of a vCPU that is at `position`. */
+  state(position: VcpuPosition): VcpuState {
     const mp = this.#get('KVM_GET_MP_STATE', KVM_GET_MP_STATE, 4).getUint32(0, true);
-    const registers = this.#get('KVM_GET_REGS', KVM_GET_REGS, Regs.size);
     const special = this.#get('KVM_GET_SREGS', KVM_GET_SREGS, Sregs.size);
     const events = this.#get('KVM_GET_VCPU_EVENTS', KVM_GET_VCPU_EVENTS, Events.size);
     const { exceptionInjected, exceptionPending, interruptInjected, shadow, nmiInjected } = Events;
     return {
-      registers: new Uint8Array(registers.buffer, registers.byteOffset, Regs.size).slice(),
-      rip: registers.getBigUint64(Regs.rip, true),
-      rflags: registers.getBigUint64(Regs.rflags, true),
+      ...position,
       level: special.getUint16(Sregs.codeSelector, true) & 3,
       cr0: special.getBigUint64(Sregs.cr0, true),
       cr3: special.getBigUint64(Sregs.cr3, true),

@@ -1,0 +1,117 @@
+import { spawn } from 'node:child_process';
+import { closeDescriptor } from '../../native/linux/event.js';
+import { readMemoryMap } from '../../native/linux/memory-map.js';
+import { openProcess, takeDescriptor } from '../../native/linux/process-memory.js';
+import { RemoteMemory } from '../../native/linux/remote-memory.js';
+import { TracedThread } from '../../native/linux/traced-thread.js';
+import { layoutArena, pageSize } from './arena.js';
+import type { Gate } from './inject/gate.js';
+import { findGadgets } from './inject/gadgets.js';
+import { StoppedThread, type Injection } from './inject/stopped-thread.js';
+import { createArena, createEvents } from './resources.js';
+import { closeIn, unmapIn } from './system-calls.js';
+
+/** fstat(2) of x86-64, and what it answers. */
+const NR_fstat = 5;
+const statSize = 144;
+
+const NR_read = 0n;
+/** What a read that was interrupted gives to the program: it begins anew. */
+const EINTR = -4n;
+/** A thread that has left the gate is soon back in its read. */
+const mostTries = 1000;
+
+const rounds = 4;
+const callsEach = 10;
+
+/**
+ * Put an arena into a process of our own that nobody misses, and take it out again, so that the engine
+ * has compiled this code before a hypervisor stands still for it: what runs for the first time takes
+ * ten times as long.
+ */
+export async function rehearse(gateCode: Uint8Array | undefined): Promise<void> {
+  const child = spawn('cat', { stdio: ['pipe', 'ignore', 'ignore'] });
+  try {
+    await new Promise<void>((resolve, reject) => {
+      child.once('spawn', resolve);
+      child.once('error', reject);
+    });
+    using stage = new Stage(child.pid ?? 0);
+    for (let round = 0; round < rounds; round++) stage.play(gateCode);
+  } catch {
+    // A rehearsal that fails costs some milliseconds later, no more.
+  } finally {
+    child.kill('SIGKILL');
+  }
+}
+
+/** A process in the place of a hypervisor. */
+class Stage implements Disposable {
+  gate: Gate | undefined;
+  readonly #injection: Injection;
+  readonly #pidfd: number;
+
+  constructor(pid: number) {
+    const memory = new RemoteMemory(pid);
+    const gadgets = findGadgets(readMemoryMap(pid), (at, length) => memory.read(at, length));
+    if (gadgets === undefined) throw new RangeError('it has no code to make calls by');
+    this.#injection = { pid, memory, gadgets, filtered: false };
+    this.#pidfd = openProcess(pid);
+  }
+
+  take(fd: number): number {
+    return takeDescriptor(this.#pidfd, fd);
+  }
+
+  /** An arena in and out, in the order of an attach and a detach. */
+  play(gateCode: Uint8Array | undefined): void {
+    const request = {
+      ...{ id: 'rehearsal', owner: { pid: process.pid, started: '' }, image: '', deviceId: 0 },
+      ...{ layout: layoutArena(pageSize), guestAddresses: [], virtualAddress: 0n, takenSlots: [] },
+      ...{ lines: () => [], gateCode, onStep: () => undefined },
+    };
+    const { arena, events } = this.#whileStopped((thread) => {
+      const arena = createArena(this, thread, request);
+      thread.deputize();
+      return { arena, events: createEvents(this, thread, arena, request.onStep) };
+    });
+    const { file, record } = arena;
+    this.#whileStopped((thread) => {
+      if (this.gate) thread.passTo(this.gate);
+      for (let call = 0; call < callsEach; call++) {
+        thread.ask('fstat', NR_fstat, [0, 'pointer'], new Uint8Array(statSize));
+      }
+      thread.deputize();
+      for (const fd of Object.values(record.events ?? {})) closeIn(thread, fd);
+    });
+    this.gate = undefined;
+    this.#whileStopped((thread) => unmapIn(thread, record.userAddress, file.bytes.length));
+    for (const fd of Object.values(events)) closeDescriptor(fd);
+    file[Symbol.dispose]();
+  }
+
+  #whileStopped<T>(act: (thread: StoppedThread) => T): T {
+    const { pid } = this.#injection;
+    for (let tries = 0; tries < mostTries; tries++) {
+      const traced = TracedThread.stop(pid, pid, { suspendSeccomp: false });
+      const saved = traced.registers();
+      if (saved.get('orig_rax') !== NR_read) {
+        traced.resume();
+        continue;
+      }
+      const interrupted = saved.with({ rax: EINTR });
+      const thread = StoppedThread.of(traced, this.#injection, interrupted);
+      try {
+        return act(thread);
+      } finally {
+        thread.resume();
+      }
+    }
+    throw new RangeError('it reads no more');
+  }
+
+  [Symbol.dispose](): void {
+    this.#injection.memory.close();
+    closeDescriptor(this.#pidfd);
+  }
+}
