@@ -1,9 +1,11 @@
 import { spawn } from 'node:child_process';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { closeDescriptor } from '../../native/linux/event.js';
 import { readMemoryMap } from '../../native/linux/memory-map.js';
 import { openProcess, takeDescriptor } from '../../native/linux/process-memory.js';
 import { RemoteMemory } from '../../native/linux/remote-memory.js';
 import { TracedThread } from '../../native/linux/traced-thread.js';
+import { callOf } from '../hypervisor/procfs.js';
 import { layoutArena, pageSize } from './arena.js';
 import type { Gate } from './inject/gate.js';
 import { findGadgets } from './inject/gadgets.js';
@@ -15,9 +17,11 @@ import { closeIn, unmapIn } from './system-calls.js';
 const NR_fstat = 5;
 const statSize = 144;
 
-const NR_read = 0n;
+const NR_read = 0;
 /** What a read that was interrupted gives to the program: it begins anew. */
 const EINTR = -4n;
+/** How often it is looked at, a millisecond apart, until it has started. */
+const mostLooks = 300;
 /** A thread that has left the gate is soon back in its read. */
 const mostTries = 1000;
 
@@ -36,13 +40,24 @@ export async function rehearse(gateCode: Uint8Array | undefined): Promise<void> 
       child.once('spawn', resolve);
       child.once('error', reject);
     });
-    using stage = new Stage(child.pid ?? 0);
+    const pid = child.pid ?? 0;
+    for (let looks = 0; !isReading(pid); looks++) {
+      if (looks === mostLooks) return;
+      await sleep(1);
+    }
+    using stage = new Stage(pid);
     for (let round = 0; round < rounds; round++) stage.play(gateCode);
   } catch {
     // A rehearsal that fails costs some milliseconds later, no more.
   } finally {
     child.kill('SIGKILL');
   }
+}
+
+/** Whether it has come so far that it waits for its input: before, it may not even have its code. */
+function isReading(pid: number): boolean {
+  const call = callOf(pid, pid);
+  return call?.number === NR_read && call.arguments[0] === 0;
 }
 
 /** A process in the place of a hypervisor. */
@@ -95,7 +110,7 @@ class Stage implements Disposable {
     for (let tries = 0; tries < mostTries; tries++) {
       const traced = TracedThread.stop(pid, pid, { suspendSeccomp: false });
       const saved = traced.registers();
-      if (saved.get('orig_rax') !== NR_read) {
+      if (saved.get('orig_rax') !== BigInt(NR_read)) {
         traced.resume();
         continue;
       }

@@ -154,7 +154,7 @@ export async function closeArena(
   onStep: (step: string) => void,
 ): Promise<void> {
   const named = findByName(target.pid, id);
-  await target.whileStopped((thread) => closeNamed(thread, named, size, onStep));
+  await target.whileDeserted((thread) => closeNamed(thread, named, size, onStep));
 }
 
 /** For a guest that does not do what it was asked to. */

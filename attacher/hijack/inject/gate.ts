@@ -27,8 +27,8 @@ const patience = 5000;
 
 /** At which the other side is looked at even if it says nothing: it may have ended. */
 const longestWait = 100;
-/** Looks without a pause: a call takes some microseconds. */
-const eagerLooks = 400;
+/** So long it is looked at without a pause, in milliseconds: most calls take less, and to be woken takes longer. */
+const eagerness = 0.03;
 
 /** Bytes of parameters that a call may have. */
 export const gateParameterRoom = Page.stack - Page.parameters;
@@ -108,6 +108,10 @@ export class Gate {
     return this.#page.slice(Page.parameters, Page.parameters + length);
   }
 
+  get hasDeputy(): boolean {
+    return hasDeputy(this.#page);
+  }
+
   /** Let the thread go back to where it was, and see that it is on its way; a deputy, that it has ended. */
   close(): void {
     this.#post(State.leave);
@@ -137,11 +141,12 @@ export class Gate {
 
   /** Wait for a word to be no longer `value`; false if it stays so for too long. */
   #changes(offset: number, value: number): boolean {
-    for (let looks = 0; looks < eagerLooks; looks++) {
+    const begun = performance.now();
+    do {
       if (this.#load(offset) !== value) return true;
-    }
+    } while (performance.now() < begun + eagerness);
     // The thread that we wait for may need this very processor.
-    const end = performance.now() + patience;
+    const end = begun + patience;
     Atomics.store(this.#words, Page.waiting / 4, 1);
     while (this.#load(offset) === value && performance.now() < end) {
       waitForChange(this.localAddress + offset, value, longestWait);

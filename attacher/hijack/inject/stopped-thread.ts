@@ -117,11 +117,11 @@ export class StoppedThread {
 
   /**
    * Go on by the gate: the thread is sent there, and is not traced from then on. Not where it has
-   * filters of system calls, which rest only while it is traced.
+   * filters of system calls, which rest only while it is traced, nor where a deputy never came back.
    */
   passTo(gate: Gate): void {
     const { memory, filtered } = this.#injection;
-    if (filtered || this.#gate) return;
+    if (filtered || this.#gate || gate.hasDeputy) return;
     gate.open();
     const frame = signalFrame(this.#saved, this.#mask);
     memory.write(frame.address, frame.bytes);
