@@ -103,11 +103,20 @@ function openGate(
     if (!failedWith(error, 'EACCES', 'EPERM')) throw error;
     return undefined;
   }
+  return gateOf(file, userAddress, layout);
+}
+
+/** The gate of an arena that the hypervisor has at `userAddress`. */
+export function gateOf(
+  file: ArenaFile,
+  userAddress: number,
+  { gatePage, gateCode }: ArenaLayout,
+): Gate {
   return new Gate(
-    file.bytes.subarray(layout.gatePage, layout.gatePage + pageSize),
-    file.address + layout.gatePage,
-    userAddress + layout.gatePage,
-    userAddress + layout.gateCode,
+    file.bytes.subarray(gatePage, gatePage + pageSize),
+    file.address + gatePage,
+    userAddress + gatePage,
+    userAddress + gateCode,
   );
 }
 

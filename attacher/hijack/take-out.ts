@@ -6,9 +6,9 @@ import type { ArenaFile } from './arena-file.js';
 import { isInside } from './enter-stage.js';
 import { VcpuCalls } from './kvm/vcpu-calls.js';
 import { arenaFiles, eventMark, mappedAt, markedEvents } from './hypervisor-files.js';
-import { hasDeputy } from './inject/gate.js';
 import type { StoppedThread } from './inject/stopped-thread.js';
 import type { AttachRecord } from './journal.js';
+import { gateOf } from './resources.js';
 import { closeIn, unmapIn } from './system-calls.js';
 import type { HijackTarget } from './target.js';
 import { withdraw } from './withdraw.js';
@@ -58,11 +58,11 @@ export async function takeArenaOut(
 }
 
 /** Resolves when no thread of ours is at the gate: that of a session that was killed waits there for a while. */
-async function untilDeserted(file: ArenaFile, { ramPages }: AttachRecord): Promise<void> {
-  const { gatePage } = layoutOfPages(ramPages);
-  const page = file.bytes.subarray(gatePage, gatePage + pageSize);
+async function untilDeserted(file: ArenaFile, record: AttachRecord): Promise<void> {
+  const gate = gateOf(file, record.userAddress, layoutOfPages(record.ramPages));
   const end = performance.now() + patience;
-  while (hasDeputy(page)) {
+  while (gate.hasDeputy) {
+    gate.close();
     if (performance.now() > end) {
       throw new DebloatError('A system call in the hypervisor does not end.', {
         hint: '`debloat doctor --fix` cleans up when it has ended',

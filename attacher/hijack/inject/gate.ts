@@ -22,6 +22,8 @@ const State = { nothing: 0, call: 1, leave: 2, deputize: 3 };
 
 /** How long a thread waits at the gate for the next call before it goes back, in nanoseconds. */
 const threadPatience = 200_000_000n;
+/** A deputy keeps nobody waiting, and may be told to end by whoever comes after us: on a busy host it may be long until we go on. */
+const deputyPatience = 999_999_999n;
 /** How long a call may take, in milliseconds. */
 const patience = 5000;
 
@@ -32,11 +34,6 @@ const eagerness = 0.03;
 
 /** Bytes of parameters that a call may have. */
 export const gateParameterRoom = Page.stack - Page.parameters;
-
-/** Whether a thread of ours is in the process whose gate has this page, or was when the process ended. */
-export function hasDeputy(page: Uint8Array): boolean {
-  return new DataView(page.buffer, page.byteOffset).getUint32(Page.deputy, true) !== 0;
-}
 
 /**
  * Our side of the gate: a page shared with the hypervisor, in which one of its threads finds the
@@ -65,7 +62,7 @@ export class Gate {
   /** Make ready for a thread that will come. */
   open(): void {
     this.#page.fill(0, 0, Page.parameters);
-    this.#view.setBigUint64(Page.timeout + 8, threadPatience, true);
+    this.#wait(threadPatience);
   }
 
   /**
@@ -99,8 +96,11 @@ export class Gate {
    * and go back itself. False if there can be no more threads: it stays then.
    */
   deputize(): boolean {
+    this.#wait(deputyPatience);
     const result = this.#result(State.deputize);
-    return result !== undefined && result > 0;
+    if (result !== undefined && result > 0) return true;
+    this.#wait(threadPatience);
+    return false;
   }
 
   /** The parameters of the last call, as it left them. */
@@ -108,8 +108,9 @@ export class Gate {
     return this.#page.slice(Page.parameters, Page.parameters + length);
   }
 
+  /** Whether there is a deputy: ours, or that of a session that was killed. */
   get hasDeputy(): boolean {
-    return hasDeputy(this.#page);
+    return this.#load(Page.deputy) !== 0;
   }
 
   /** Let the thread go back to where it was, and see that it is on its way; a deputy, that it has ended. */
@@ -118,6 +119,10 @@ export class Gate {
     this.#changes(Page.left, 0);
     const deputy = this.#load(Page.deputy);
     if (deputy !== 0) this.#changes(Page.deputy, deputy);
+  }
+
+  #wait(nanoseconds: bigint): void {
+    this.#view.setBigUint64(Page.timeout + 8, nanoseconds, true);
   }
 
   /** Have the thread at the gate do something; what came of it, undefined if it has gone back or never ends. */
