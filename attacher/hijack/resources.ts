@@ -1,9 +1,10 @@
 import { ftruncateSync } from 'node:fs';
 import { DebloatError } from '../../analyzer/errors.js';
 import { readEvent } from '../../native/linux/event.js';
+import { readMemoryMap } from '../../native/linux/memory-map.js';
 import { failedWith } from '../../native/linux/system-error.js';
 import { sealAgainstShrinking } from '../../native/linux/memory-file.js';
-import { pageSize, windowAddress, type ArenaLayout } from './arena.js';
+import { layoutOfPages, pageSize, windowAddress, type ArenaLayout } from './arena.js';
 import { ArenaFile } from './arena-file.js';
 import { arenaName, eventMark } from './hypervisor-files.js';
 import type { AttachRecord } from './journal.js';
@@ -104,6 +105,27 @@ function openGate(
     return undefined;
   }
   return gateOf(file, userAddress, layout);
+}
+
+/**
+ * The gate that a session before us opened in the hypervisor; undefined where it did not come so far,
+ * or its gate was another version's.
+ */
+export function findGate(
+  pid: number,
+  file: ArenaFile,
+  { userAddress, ramPages }: AttachRecord,
+  code: Uint8Array | undefined,
+): Gate | undefined {
+  const layout = layoutOfPages(ramPages);
+  const address = userAddress + layout.gateCode;
+  const isOpen = readMemoryMap(pid).some(
+    ({ start, executable }) => executable && start === address,
+  );
+  const there = file.bytes.subarray(layout.gateCode, layout.gateCode + pageSize);
+  return isOpen && code !== undefined && Buffer.from(code).equals(there.subarray(0, code.length))
+    ? gateOf(file, userAddress, layout)
+    : undefined;
 }
 
 /** The gate of an arena that the hypervisor has at `userAddress`. */

@@ -32,6 +32,8 @@ const __WALL = 0x40000000;
 
 /** How long a thread may take to stop, in milliseconds: one in an uninterruptible sleep takes for ever. */
 const patience = 2000;
+/** How long a system call may take: taking an interrupt line from a VM was once seen to take more than 2 s. */
+const callPatience = 10_000;
 /** Looks without a pause: a stop takes some tens of microseconds. */
 const eagerLooks = 60;
 
@@ -100,6 +102,7 @@ export class TracedThread {
       this.#waitForStop(
         PTRACE_SYSCALL,
         (event, signal) => event === 0 && signal === systemCallStop,
+        callPatience,
       );
     }
   }
@@ -116,8 +119,12 @@ export class TracedThread {
   }
 
   /** Wait for a stop of the kind wanted; other signals are kept for later, other stops passed over. */
-  #waitForStop(goOn: number, wanted: (event: number, signal: number) => boolean): void {
-    const end = performance.now() + patience;
+  #waitForStop(
+    goOn: number,
+    wanted: (event: number, signal: number) => boolean,
+    milliseconds = patience,
+  ): void {
+    const end = performance.now() + milliseconds;
     for (let looks = 0; ; looks++) {
       const result = rawWaitpid(this.tid, this.#scratch.address + 2048, WNOHANG | __WALL);
       if (result < 0) throw new SystemError('waitpid', -result);

@@ -22,10 +22,12 @@ const State = { nothing: 0, call: 1, leave: 2, deputize: 3 };
 
 /** How long a thread waits at the gate for the next call before it goes back, in nanoseconds. */
 const threadPatience = 200_000_000n;
+/** After so many milliseconds none is there that waits for somebody who was killed. */
+export const gateSettles = 300;
 /** A deputy keeps nobody waiting, and may be told to end by whoever comes after us: on a busy host it may be long until we go on. */
 const deputyPatience = 999_999_999n;
-/** How long a call may take, in milliseconds. */
-const patience = 5000;
+/** How long a call may take, in milliseconds (see native/linux/traced-thread.ts). */
+const patience = 10_000;
 
 /** At which the other side is looked at even if it says nothing: it may have ended. */
 const longestWait = 100;
