@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { DebloatError } from '../../analyzer/errors.js';
 import { isIdle, type Vcpu } from '../hypervisor/index.js';
 import { knowsTable, sharesTable } from './address-space.js';
-import { VcpuCalls, type VcpuPosition, type VcpuState } from './kvm/vcpu-calls.js';
+import { VcpuCalls, type VcpuState } from './kvm/vcpu-calls.js';
 import type { HijackTarget } from './target.js';
 
 const RFLAGS_IF = 0x200n;
@@ -52,10 +52,7 @@ export async function enterStage(target: HijackTarget, entrance: Entrance): Prom
       if (isPicky && !isIdle(target.pid, vcpu)) continue;
       const sent = target.tryStopped(vcpu, (thread) => {
         const calls = new VcpuCalls(thread, vcpu.fd);
-        const position = calls.position();
-        // The rest is of no use then, once we know that this is our guest.
-        if (seen.familiar && !allowsInterrupts(position)) return false;
-        const state = calls.state(position);
+        const state = calls.state();
         seen.looks++;
         const { entryAddress } = entrance;
         const shares = isLong(state) && sharesTable(target.memory, state, entryAddress);
@@ -94,15 +91,11 @@ function isLong({ efer }: VcpuState): boolean {
   return (efer & EFER_LMA) !== 0n;
 }
 
-function allowsInterrupts({ rflags }: VcpuPosition): boolean {
-  return (rflags & RFLAGS_IF) !== 0n;
-}
-
 function isInterruptible(state: VcpuState): boolean {
   return (
     (state.halted || state.runnable) &&
     state.level === 0 &&
-    allowsInterrupts(state) &&
+    (state.rflags & RFLAGS_IF) !== 0n &&
     isLong(state) &&
     !state.eventUnderWay
   );
@@ -131,7 +124,7 @@ export async function isInside(
   for (;;) {
     const look = target.tryStopped(
       vcpu,
-      (thread) => new VcpuCalls(thread, vcpu.fd).position().rip,
+      (thread) => new VcpuCalls(thread, vcpu.fd).rip(),
       // Else it would have to be stopped once more, to know that its thread has left the gate.
       { byGate: false },
     );

@@ -94,7 +94,14 @@ class Stage implements Disposable {
     this.#whileStopped((thread) => {
       if (this.gate) thread.passTo(this.gate);
       for (let call = 0; call < callsEach; call++) {
-        thread.ask('fstat', NR_fstat, [0, 'pointer'], new Uint8Array(statSize));
+        const parameters = new Uint8Array(statSize);
+        const fstat = {
+          name: 'fstat',
+          number: NR_fstat,
+          args: [0, 'pointer' as const],
+          parameters,
+        };
+        thread.ask([fstat, fstat]);
       }
       thread.deputize();
       for (const fd of Object.values(record.events ?? {})) closeIn(thread, fd);

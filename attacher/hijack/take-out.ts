@@ -98,7 +98,7 @@ async function whenLeft(
   }
   for (;;) {
     const done = target.tryStopped(one, (thread) => {
-      const { rip } = new VcpuCalls(thread, one.fd).position();
+      const rip = new VcpuCalls(thread, one.fd).rip();
       if (rip >= start && rip < end) return false;
       act(thread);
       return true;

@@ -8,17 +8,16 @@
  *
  * Entered with rbx = the page, rsp = the signal frame with everything as it was, r12 = 0.
  */
-#define STATE		0x00	/* 0: nothing, 1: a call waits, 2: go back, 3: leave a deputy */
-#define COMPLETED	0x04	/* calls that were made */
+#define STATE		0x00	/* 0: nothing, 1: calls wait, 2: go back, 3: leave a deputy */
+#define COMPLETED	0x04	/* how often what was asked for was done */
 #define SLEEPING	0x08	/* in futex(2): must be woken */
 #define LEFT		0x0c	/* on the way back */
 #define TIMEOUT		0x10	/* struct timespec */
-#define NUMBER		0x20
-#define ARGUMENTS	0x28	/* rdi, rsi, rdx, r10, r8, r9 */
-#define RESULT		0x58
-#define WAITING		0x60	/* the other side is in futex(2) */
-#define DEPUTY		0x64	/* thread id; the kernel clears it when there is no such thread any more */
-#define SIGNALS		0x68	/* a set of all of them */
+#define COUNT		0x20	/* of the calls: they are made in turn, up to the first that fails */
+#define WAITING		0x24	/* the other side is in futex(2) */
+#define DEPUTY		0x28	/* thread id; the kernel clears it when the thread has ended */
+#define SIGNALS		0x30	/* a set of all of them */
+#define CALLS		0x40	/* number, rdi, rsi, rdx, r10, r8, r9, result; and the next */
 #define STACK		0x1000
 
 #define CALL		1
@@ -36,6 +35,7 @@
 #define CLONE_FLAGS	0x350f00
 #define EINTR		4
 #define EAGAIN		11
+#define MOST_ERRORS	4095
 #define SPINS		1000	/* some tens of microseconds: the caller may need this very processor */
 
 	.text
@@ -75,16 +75,23 @@ gate:	mov	$SPINS, %r15d
 	jne	gate
 	jmp	3f
 
-2:	mov	NUMBER(%rbx), %rax
-	mov	ARGUMENTS(%rbx), %rdi
-	mov	ARGUMENTS+8(%rbx), %rsi
-	mov	ARGUMENTS+16(%rbx), %rdx
-	mov	ARGUMENTS+24(%rbx), %r10
-	mov	ARGUMENTS+32(%rbx), %r8
-	mov	ARGUMENTS+40(%rbx), %r9
+2:	lea	CALLS(%rbx), %r13
+	mov	COUNT(%rbx), %r14d
+7:	mov	(%r13), %rax
+	mov	8(%r13), %rdi
+	mov	16(%r13), %rsi
+	mov	24(%r13), %rdx
+	mov	32(%r13), %r10
+	mov	40(%r13), %r8
+	mov	48(%r13), %r9
 	syscall
-	mov	%rax, RESULT(%rbx)
-	movl	$0, STATE(%rbx)
+	mov	%rax, 56(%r13)
+	add	$64, %r13
+	cmp	$-MOST_ERRORS, %rax
+	jae	8f
+	dec	%r14d
+	jnz	7b
+8:	movl	$0, STATE(%rbx)
 	lea	COMPLETED(%rbx), %rdi
 	call	tell
 	jmp	gate
@@ -118,7 +125,7 @@ gate:	mov	$SPINS, %r15d
 	mov	%rax, %r12
 	test	%rax, %rax
 	jz	6f
-	mov	%rax, RESULT(%rbx)
+	mov	%rax, CALLS+56(%rbx)
 	lea	COMPLETED(%rbx), %rdi
 	call	tell
 	test	%r12, %r12

@@ -18,6 +18,8 @@ import { TracedThread } from '../../native/linux/traced-thread.js';
  * What makes calls in a hypervisor when its own threads go on already, in a process that is none: cat.
  */
 const EINTR = -4n;
+const NR_close = 3;
+const NR_dup = 32;
 const NR_gettid = 186;
 
 const children: ChildProcessWithoutNullStreams[] = [];
@@ -35,6 +37,7 @@ async function atGate(command: [string, ...string[]], uid?: number) {
   await echoes();
   const pid = child.pid ?? 0;
   const threads = () => readdirSync(`/proc/${pid}/task`).length;
+  const files = () => readdirSync(`/proc/${pid}/fd`).length;
   await sleep(50); // it reads again
   const memory = new RemoteMemory(pid);
   const gadgets = findGadgets(readMemoryMap(pid), (at, length) => memory.read(at, length));
@@ -55,7 +58,16 @@ async function atGate(command: [string, ...string[]], uid?: number) {
   });
   const events = () => createEvents(host, thread, arena, () => undefined);
   const caller = () => thread.call('gettid', NR_gettid, []);
-  return { pid, thread, threads, echoes, events, caller, isThere: () => host.gate?.hasDeputy };
+  return {
+    pid,
+    thread,
+    threads,
+    files,
+    echoes,
+    events,
+    caller,
+    isThere: () => host.gate?.hasDeputy,
+  };
 }
 
 it('has calls made by a thread of ours while the process’s own goes on', async () => {
@@ -70,6 +82,17 @@ it('has calls made by a thread of ours while the process’s own goes on', async
   thread.resume();
   expect(isThere()).toBe(false);
   expect(threads()).toBe(1);
+  await echoes();
+});
+
+it('makes several calls in one go, up to the first that fails', async () => {
+  const { thread, files, echoes } = await atGate(['cat']);
+  const before = files();
+  const dup = { name: 'dup', number: NR_dup, args: [0] };
+  const fails = { name: 'close', number: NR_close, args: [-1] };
+  expect(() => thread.ask([dup, dup, fails, dup])).toThrow('close: EBADF');
+  expect(files()).toBe(before + 2);
+  thread.resume();
   await echoes();
 });
 

@@ -9,15 +9,16 @@ const Page = {
   sleeping: 0x08,
   left: 0x0c,
   timeout: 0x10,
-  number: 0x20,
-  arguments: 0x28,
-  result: 0x58,
-  waiting: 0x60,
-  deputy: 0x64,
+  count: 0x20,
+  waiting: 0x24,
+  deputy: 0x28,
+  calls: 0x40,
   parameters: 0x400,
   /** Of a deputy, which needs eight bytes of it. */
   stack: 0xfc0,
 };
+/** Offsets in one of the calls. */
+const Call = { number: 0, arguments: 8, result: 56, size: 64 };
 const State = { nothing: 0, call: 1, leave: 2, deputize: 3 };
 
 /** How long a thread waits at the gate for the next call before it goes back, in nanoseconds. */
@@ -34,8 +35,24 @@ const longestWait = 100;
 /** So long it is looked at without a pause, in milliseconds: most calls take less, and to be woken takes longer. */
 const eagerness = 0.03;
 
-/** Bytes of parameters that a call may have. */
-export const gateParameterRoom = Page.stack - Page.parameters;
+/** Calls that may be made in one go. */
+const mostCalls = 8;
+
+/** A system call to be made in a hypervisor. */
+export interface GateCall {
+  name: string;
+  /** x86-64's. */
+  number: number;
+  /** `pointer`: where the parameters are. */
+  args: (number | bigint | 'pointer')[];
+  parameters?: Uint8Array | undefined;
+}
+
+/** What came of it, and its parameters as it left them. */
+export interface GateAnswer {
+  result: number;
+  parameters: Uint8Array;
+}
 
 /**
  * Our side of the gate: a page shared with the hypervisor, in which one of its threads finds the
@@ -68,29 +85,35 @@ export class Gate {
   }
 
   /**
-   * Have the thread at the gate make a call; its result. `parameters` are put where `pointer` among
-   * `args` points to. Throws SystemError named `name`: ETIMEDOUT if the thread has gone back.
+   * Have the thread at the gate make calls, one after the other; their answers. Throws SystemError for
+   * the first that fails, after which none is made: ETIMEDOUT if the thread has gone back.
    */
-  call(
-    name: string,
-    number: number,
-    args: (number | bigint | 'pointer')[],
-    parameters?: Uint8Array,
-  ): number {
-    if (parameters && parameters.length > gateParameterRoom)
-      throw new RangeError('parameters too long');
-    const pointer = BigInt(this.remoteAddress + Page.parameters);
-    if (parameters) this.#page.set(parameters, Page.parameters);
-    this.#view.setBigUint64(Page.number, BigInt(number), true);
-    for (let n = 0; n < 6; n++) {
-      const arg = args[n] ?? 0;
-      const value = arg === 'pointer' ? pointer : BigInt.asUintN(64, BigInt(arg));
-      this.#view.setBigUint64(Page.arguments + n * 8, value, true);
-    }
-    const result = this.#result(State.call);
-    if (result === undefined) throw new SystemError(name, constants.errno.ETIMEDOUT);
-    if (result < 0 && result > -4096) throw new SystemError(name, -result);
-    return result;
+  call(calls: readonly GateCall[]): GateAnswer[] {
+    let room: number = Page.parameters;
+    const places = calls.map(({ number, args, parameters }, index) => {
+      const place = room;
+      if (parameters) this.#page.set(parameters, place);
+      room += Math.ceil((parameters?.length ?? 0) / 8) * 8;
+      const pointer = BigInt(this.remoteAddress + place);
+      const call = Page.calls + index * Call.size;
+      this.#view.setBigUint64(call + Call.number, BigInt(number), true);
+      for (let n = 0; n < 6; n++) {
+        const arg = args[n] ?? 0;
+        const value = arg === 'pointer' ? pointer : BigInt.asUintN(64, BigInt(arg));
+        this.#view.setBigUint64(call + Call.arguments + n * 8, value, true);
+      }
+      return place;
+    });
+    if (calls.length > mostCalls || room > Page.stack) throw new RangeError('calls too long');
+    this.#view.setUint32(Page.count, calls.length, true);
+    const made = this.#complete(State.call);
+    return calls.map(({ name, parameters }, index) => {
+      const result = made ? this.#result(index) : -constants.errno.ETIMEDOUT;
+      if (result < 0 && result > -4096) throw new SystemError(name, -result);
+      const place = places[index] ?? 0;
+      const length = parameters?.length ?? 0;
+      return { result, parameters: this.#page.slice(place, place + length) };
+    });
   }
 
   /**
@@ -99,15 +122,9 @@ export class Gate {
    */
   deputize(): boolean {
     this.#wait(deputyPatience);
-    const result = this.#result(State.deputize);
-    if (result !== undefined && result > 0) return true;
+    if (this.#complete(State.deputize) && this.#result(0) > 0) return true;
     this.#wait(threadPatience);
     return false;
-  }
-
-  /** The parameters of the last call, as it left them. */
-  parameters(length: number): Uint8Array {
-    return this.#page.slice(Page.parameters, Page.parameters + length);
   }
 
   /** Whether there is a deputy: ours, or that of a session that was killed. */
@@ -127,11 +144,15 @@ export class Gate {
     this.#view.setBigUint64(Page.timeout + 8, nanoseconds, true);
   }
 
-  /** Have the thread at the gate do something; what came of it, undefined if it has gone back or never ends. */
-  #result(state: number): number | undefined {
+  /** Have the thread at the gate do something; false if it has gone back, or does not come to an end. */
+  #complete(state: number): boolean {
     const completed = this.#load(Page.completed);
-    if (!this.#post(state) || !this.#changes(Page.completed, completed)) return undefined;
-    return Number(this.#view.getBigInt64(Page.result, true));
+    return this.#post(state) && this.#changes(Page.completed, completed);
+  }
+
+  /** Of a call, by its index; of a new deputy. */
+  #result(index: number): number {
+    return Number(this.#view.getBigInt64(Page.calls + index * Call.size + Call.result, true));
   }
 
   /** False if the thread has gone back already. */

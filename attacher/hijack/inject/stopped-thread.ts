@@ -9,7 +9,7 @@ import {
   parameterRoom,
   signalFrame,
 } from './call-frame.js';
-import type { Gate } from './gate.js';
+import type { Gate, GateCall } from './gate.js';
 import type { Gadgets } from './gadgets.js';
 
 const NR_ioctl = 16n;
@@ -82,7 +82,7 @@ export class StoppedThread {
     args: (number | bigint | 'pointer')[],
     parameters?: Uint8Array,
   ): number {
-    if (this.#gate) return this.#gate.call(name, number, args, parameters);
+    if (this.#gate) return this.#gate.call([{ name, number, args, parameters }])[0]?.result ?? 0;
     if (parameters && parameters.length > parameterRoom)
       throw new RangeError('parameters too long');
     const { memory, gadgets } = this.#injection;
@@ -101,16 +101,16 @@ export class StoppedThread {
     return Number(result);
   }
 
-  /** `call` of one that answers in its parameters: those as they are afterwards. */
-  ask(
-    name: string,
-    number: number,
-    args: (number | bigint | 'pointer')[],
-    parameters: Uint8Array,
-  ): Uint8Array {
-    this.call(name, number, args, parameters);
-    if (this.#gate) return this.#gate.parameters(parameters.length);
-    return this.#injection.memory.read(parameterAddress(this.#saved), parameters.length);
+  /**
+   * Calls one after the other, at the gate in one go; their parameters as they are afterwards. Throws
+   * SystemError for the first that fails.
+   */
+  ask(calls: readonly GateCall[]): Uint8Array[] {
+    if (this.#gate) return this.#gate.call(calls).map(({ parameters }) => parameters);
+    return calls.map(({ name, number, args, parameters }) => {
+      this.call(name, number, args, parameters);
+      return this.#injection.memory.read(parameterAddress(this.#saved), parameters?.length ?? 0);
+    });
   }
 
   /**
