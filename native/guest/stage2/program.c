@@ -80,6 +80,16 @@ void signal_action(int number, u64 handler)
 	call(rt_sigaction, number, action, 0, 8);
 }
 
+/* "cannot start in /no/such (see --cwd)" */
+static void cannot_start(int error)
+{
+	char what[PATH_BYTES] = "cannot start in ";
+
+	append(what, sizeof what, settings.directory);
+	append(what, sizeof what, " (see --cwd)");
+	failed(what, error);
+}
+
 /* In the new process; never returns. */
 static void run(int input, int output, int errors, int terminal)
 {
@@ -96,7 +106,7 @@ static void run(int input, int output, int errors, int terminal)
 	if (!result && settings.directory) {
 		result = call(chdir, settings.directory);
 		if (result)
-			failed(settings.directory, result);
+			cannot_start(result);
 	}
 	if (terminal)
 		call(fchown, 0, users_outside(USER, settings.uid), -1);
