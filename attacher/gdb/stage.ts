@@ -7,7 +7,8 @@ import { controlOffset, controlSize, stageError, StageControl } from '../guest/s
 import type { Command } from '../guest/stage-steps.js';
 import { readEntry, writeEntry } from '../hijack/address-space.js';
 import { Refusal } from '../refusal.js';
-import { throughDoor, type StubDoor } from './door.js';
+import { throughDoor } from './door.js';
+import type { StubDoor } from './stub-door.js';
 import { functionsOf, hex, type GdbRecord, type Journal } from './journal.js';
 import { SafePoint } from './safe-point.js';
 import { pagingRegisters, type GdbStub } from './stub.js';
