@@ -62,10 +62,8 @@ describe('debloat attach docker://', () => {
     ]);
     web = start('web', image);
     const address = inspected(web, '{{.NetworkSettings.IPAddress}}');
-    for (let left = 100; (await status(address)) !== 200; left--) {
-      if (left === 0) throw new Error('nginx does not serve');
-      await sleep(100);
-    }
+    for (let left = 100; (await status(address)) !== 200 && left > 0; left--) await sleep(100);
+    expect(await status(address)).toBe(200);
     // Its health check is a process that comes and goes.
     execFileSync('docker', ['rm', '--force', web]);
     web = start('web2', '--no-healthcheck', image);
@@ -75,9 +73,7 @@ describe('debloat attach docker://', () => {
   });
 
   afterAll(() => {
-    for (const name of containers) {
-      execFileSync('docker', ['rm', '--force', name], { stdio: 'pipe' });
-    }
+    execFileSync('docker', ['rm', '--force', ...containers], { stdio: 'pipe' });
     execFileSync('docker', ['rmi', '--force', image], { stdio: 'pipe' });
   });
 
@@ -248,13 +244,11 @@ describe('debloat attach docker://', () => {
   it('passes exit codes on, and captures for --exec', async () => {
     expect((await attach(web, '--', 'false')).code).toBe(1);
     expect((await attach(web, '--', 'bash', '-c', 'kill -TERM $$')).code).toBe(143);
-    const missing = await attach(web, '--', 'no-such-command');
-    expect(missing).toMatchObject({
+    expect(await attach(web, '--', 'no-such-command')).toMatchObject({
       code: 127,
       stderr: 'debloat: no-such-command: no such file or directory',
     });
-    const nowhere = await attach(web, '--cwd', '/no/such', '--', 'true');
-    expect(nowhere).toMatchObject({
+    expect(await attach(web, '--cwd', '/no/such', '--', 'true')).toMatchObject({
       code: 126,
       stderr: 'debloat: cannot start in /no/such (see --cwd): no such file or directory',
     });
@@ -332,15 +326,14 @@ describe('debloat attach docker://', () => {
       expect(gone.stderr).toMatch(/^error: There is no process 4194304\.\n hint: /);
     }
     const unmarked = await runCli(['attach', `docker://${web}`, 'bash', '-c', 'true'], { env });
-    expect([unmarked.code, unmarked.stderr]).toEqual([
-      2,
-      expect.stringContaining('what is run there, and its options, come after --') as string,
-    ]);
-    const log = await runCli(['attach', '--overlay', overlay, `docker://${web}`, '--', 'true'], {
-      env: { DEBLOAT_AUDIT_LOG: '/no/such/folder/log' },
-    });
-    expect(log.code).toBe(1);
-    expect(log.stderr).toContain('audit log');
+    expect(unmarked.stderr).toContain('what is run there, and its options, come after --');
+    expect(unmarked.code).toBe(2);
+    const lost = { env: { DEBLOAT_AUDIT_LOG: '/no/such/folder/log' } };
+    const log = await runCli(
+      ['attach', '--overlay', overlay, `docker://${web}`, '--', 'true'],
+      lost,
+    );
+    expect([log.code, log.stderr]).toEqual([1, expect.stringContaining('audit log') as string]);
     expect(facts(web)).toEqual(before);
   });
 
@@ -371,7 +364,7 @@ describe('debloat attach docker://', () => {
   it('is among the sessions while it lasts, and ends by detach', async () => {
     const before = facts(web);
     const session = startCli([
-      ...['attach', '--session', 'listed-container', '--overlay', overlay, `docker://${web}`, '--'],
+      ...['attach', '--session', 'in-web', '--overlay', overlay, `docker://${web}`, '--'],
       ...['bash', '-c', 'echo ready; exec sleep 4321'],
     ]);
     let said = '';
@@ -379,35 +372,19 @@ describe('debloat attach docker://', () => {
     await soon(() => {
       expect(said).toContain('ready');
     });
-    const listed = JSON.parse(
-      (await runCliWell(['sessions', '--format', 'json'])).stdout,
-    ) as object[];
-    expect(listed).toContainEqual({
-      ...{
-        session: 'listed-container',
-        target: `docker://${web}`,
-        way: 'namespaces',
-        state: 'attached',
-      },
+    const { stdout } = await runCliWell(['sessions', '--format', 'json']);
+    expect(JSON.parse(stdout)).toContainEqual({
+      ...{ session: 'in-web', target: `docker://${web}`, way: 'namespaces', state: 'attached' },
       image: expect.stringMatching(/^sha256:/) as string,
       servedBy: session.pid,
     });
     const twin = await runCli([
-      ...[
-        'attach',
-        '--session',
-        'listed-container',
-        '--overlay',
-        overlay,
-        `docker://${web}`,
-        '--',
-        'true',
-      ],
+      ...['attach', '--session', 'in-web', '--overlay', overlay, `docker://${web}`, '--', 'true'],
     ]);
-    expect(twin.stderr).toContain('A session "listed-container" exists already');
-    expect((await runCliWell(['detach', 'listed-container'])).stdout).toBe('listed-container');
+    expect(twin.stderr).toContain('A session "in-web" exists already');
+    expect((await runCliWell(['detach', 'in-web'])).stdout).toBe('in-web');
     expect((await session).exitCode).toBe(143);
-    expect((await runCliWell(['sessions'])).stdout).not.toContain('listed-container');
+    expect((await runCliWell(['sessions'])).stdout).not.toContain('in-web');
     expect(facts(web)).toEqual(before);
   });
 
