@@ -22,7 +22,6 @@ const run = `attach-${process.pid}`;
 const image = `debloat-test/${run}:1`;
 const auditLog = join(scratch, 'audit.log');
 const env = { DEBLOAT_AUDIT_LOG: auditLog };
-
 const containers: string[] = [];
 
 function start(name: string, ...options: string[]): string {
@@ -67,9 +66,8 @@ describe('debloat attach docker://', () => {
     // Its health check is a process that comes and goes.
     execFileSync('docker', ['rm', '--force', web]);
     web = start('web2', '--no-healthcheck', image);
-    await soon(() => {
-      expect(execFileSync('docker', ['top', web]).toString()).toContain('worker process');
-    });
+    const top = () => execFileSync('docker', ['top', web]).toString();
+    await soon(() => expect(top()).toContain('worker process'));
   });
 
   afterAll(() => {
