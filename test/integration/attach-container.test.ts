@@ -253,12 +253,10 @@ describe('debloat attach docker://', () => {
       code: 127,
       stderr: 'debloat: no-such-command: no such file or directory',
     });
-    const nowhere = await attach(web, '--cwd', '/no/such', '--', 'true');
-    expect(nowhere).toMatchObject({
+    expect(await attach(web, '--cwd', '/no/such', '--', 'true')).toMatchObject({
       code: 126,
       stderr: 'debloat: cannot start in /no/such (see --cwd): no such file or directory',
     });
-    expect((await attach(web, '--cwd', 'etc', '--', 'true')).code).toBe(2);
     const json = await attach(web, '--exec', 'echo out; echo err >&2; exit 4', '--format', 'json');
     expect(json.code).toBe(4);
     expect(JSON.parse(json.stdout)).toMatchObject({
@@ -327,15 +325,6 @@ describe('debloat attach docker://', () => {
     expect((await runCli(['attach', 'web', '--', 'true'], { env })).code).toBe(2);
     const ours = await runCli(['attach', `container://${process.pid}`, '--', 'true'], { env });
     expect(ours.stderr).toContain('is in no container');
-    for (const target of ['container://4194304', 'qemu://4194304']) {
-      const gone = await runCli(['attach', target, '--', 'true'], { env });
-      expect(gone.stderr).toMatch(/^error: There is no process 4194304\.\n hint: /);
-    }
-    const unmarked = await runCli(['attach', `docker://${web}`, 'bash', '-c', 'true'], { env });
-    expect([unmarked.code, unmarked.stderr]).toEqual([
-      2,
-      expect.stringContaining('what is run there, and its options, come after --') as string,
-    ]);
     const log = await runCli(['attach', '--overlay', overlay, `docker://${web}`, '--', 'true'], {
       env: { DEBLOAT_AUDIT_LOG: '/no/such/folder/log' },
     });
