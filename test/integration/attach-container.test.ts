@@ -250,7 +250,6 @@ describe('debloat attach docker://', () => {
       code: 126,
       stderr: 'debloat: cannot start in /no/such (see --cwd): no such file or directory',
     });
-    expect((await attach(web, '--cwd', 'etc', '--', 'true')).code).toBe(2);
     const json = await attach(web, '--exec', 'echo out; echo err >&2; exit 4', '--format', 'json');
     expect(json.code).toBe(4);
     expect(JSON.parse(json.stdout)).toMatchObject({
@@ -319,19 +318,11 @@ describe('debloat attach docker://', () => {
     expect((await runCli(['attach', 'web', '--', 'true'], { env })).code).toBe(2);
     const ours = await runCli(['attach', `container://${process.pid}`, '--', 'true'], { env });
     expect(ours.stderr).toContain('is in no container');
-    for (const target of ['container://4194304', 'qemu://4194304']) {
-      const gone = await runCli(['attach', target, '--', 'true'], { env });
-      expect(gone.stderr).toMatch(/^error: There is no process 4194304\.\n hint: /);
-    }
-    const unmarked = await runCli(['attach', `docker://${web}`, 'bash', '-c', 'true'], { env });
-    expect(unmarked.stderr).toContain('what is run there, and its options, come after --');
-    expect(unmarked.code).toBe(2);
-    const lost = { env: { DEBLOAT_AUDIT_LOG: '/no/such/folder/log' } };
-    const log = await runCli(
-      ['attach', '--overlay', overlay, `docker://${web}`, '--', 'true'],
-      lost,
-    );
-    expect([log.code, log.stderr]).toEqual([1, expect.stringContaining('audit log') as string]);
+    const log = await runCli(['attach', '--overlay', overlay, `docker://${web}`, '--', 'true'], {
+      env: { DEBLOAT_AUDIT_LOG: '/no/such/folder/log' },
+    });
+    expect(log.code).toBe(1);
+    expect(log.stderr).toContain('audit log');
     expect(facts(web)).toEqual(before);
   });
 

@@ -12,6 +12,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { execa } from 'execa';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { runCli } from '../support/cli.js';
 import { machineTraces, soon } from '../support/session-traces.js';
@@ -141,10 +142,12 @@ describe('a container with a user namespace of its own', () => {
     const main = new URL('../../dist/cli/main.js', import.meta.url).pathname;
     const words = `${process.execPath} -- ${main} attach --overlay ${overlay} container://${pid}`;
     const command = `${words} --user 33:34 -- sh -c 'stat -c %u $(tty); echo by its name > $(tty)'`;
-    const typed = execFileSync('script', ['--quiet', '--command', command, '/dev/null'], {
-      env: { ...process.env, DEBLOAT_AUDIT_LOG: join(directory, 'audit.log') },
+    // Its input stays open: a terminal at its end is hung up, however far the session is.
+    const typed = await execa('script', ['--quiet', '--command', command, '/dev/null'], {
+      env: { DEBLOAT_AUDIT_LOG: join(directory, 'audit.log') },
+      stdin: 'pipe',
     });
-    expect(typed.toString()).toMatch(/33\r\n(.*\r\n)?by its name\r\n/);
+    expect(typed.stdout).toMatch(/33\r\n(.*\r\n)?by its name\r\n/);
   });
 
   it('sees both by bind mounts where the kernel gives no overlayfs, and that is said', async () => {
