@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { closeDescriptor } from '../../native/linux/event.js';
 import { readMemoryMap } from '../../native/linux/memory-map.js';
+import { pause } from '../../native/linux/pause.js';
 import { openProcess, takeDescriptor } from '../../native/linux/process-memory.js';
 import { RemoteMemory } from '../../native/linux/remote-memory.js';
 import { TracedThread } from '../../native/linux/traced-thread.js';
@@ -22,8 +23,9 @@ const NR_read = 0;
 const EINTR = -4n;
 /** How often it is looked at, a millisecond apart, until it has started. */
 const mostLooks = 300;
-/** A thread that has left the gate is soon back in its read. */
-const mostTries = 1000;
+/** A thread that has left the gate is soon back in its read, if it is let: microseconds between two tries. */
+const betweenTries = 200;
+const mostTries = 500;
 
 const rounds = 4;
 const callsEach = 10;
@@ -119,6 +121,7 @@ class Stage implements Disposable {
       const saved = traced.registers();
       if (saved.get('orig_rax') !== BigInt(NR_read)) {
         traced.resume();
+        pause(betweenTries);
         continue;
       }
       const interrupted = saved.with({ rax: EINTR });
