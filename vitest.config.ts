@@ -2,11 +2,11 @@ import { defineConfig } from 'vitest/config';
 
 /** Guests that QEMU emulates, and what serves disks to them. */
 const guests =
-  'test/integration/{attach-{all,door,guests,podman,sandboxed,served,stub,vm},cloud,guest,microvm,mmio,serve,stage2}*.test.ts';
+  'test/integration/{attach-{all,door,guests,sandboxed,served,stub,vm},cloud,guest,microvm,mmio,serve}*.test.ts';
 /** Guests on the real KVM, which want a processor of their own. */
 const kvm = 'test/integration/{hijack,inspect,kvm,modules}*.test.ts';
 
-/** A lane of integration tests: one file after another, for they watch what is left on the machine. */
+/** A lane of integration tests: one file after another, for they watch what is left on the machine (stage 2 of containers: only in `images`). */
 function integration(name: string, files: { include: string[]; exclude?: string[] }) {
   return {
     test: {
