@@ -1,4 +1,9 @@
 import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
+import { DebloatError } from '../analyzer/errors.js';
+
+/** What to say to a user whose file is none. */
+export const overlayHint =
+  'an overlay is what `debloat build` writes: overlay.squashfs, .erofs or .ext4';
 
 /** A file system that overlays are written in, as a kernel must have it. */
 export interface OverlayFileSystem {
@@ -37,6 +42,15 @@ export function overlayFileSystem(path: string): OverlayFileSystem | undefined {
     closeSync(file);
   }
   return known.find(({ at, magic }) => magic.every((byte, n) => start[at + n] === byte));
+}
+
+/** The same; throws a DebloatError where it is none. `name` is what the user calls the file. */
+export function requireFileSystem(name: string, path: string): OverlayFileSystem {
+  const system = overlayFileSystem(path);
+  if (system !== undefined) return system;
+  throw new DebloatError(`${name} is no overlay: it is neither squashfs, erofs nor ext4.`, {
+    hint: overlayHint,
+  });
 }
 
 /** Whether this machine's kernel has the file system now; what a module brings is there once it was asked for. */

@@ -27,3 +27,12 @@ export class Refusal extends DebloatError {
     super(message, options);
   }
 }
+
+/** A target that was named by a process which is not there. */
+export class NoProcess extends Refusal {
+  constructor(pid: number) {
+    super('not-found', `There is no process ${pid}.`, {
+      hint: 'it may have ended; `debloat targets` lists what runs here',
+    });
+  }
+}

@@ -42,8 +42,10 @@ export function createProgram(): Command {
     doctorCommand(),
   ];
   for (const command of commands) {
+    const name = command.name();
+    const words = name === 'attach' ? 'what is run there, and its options, come after --; ' : '';
     program.addCommand(
-      command.exitOverride().showHelpAfterError(`(see \`debloat ${command.name()} --help\`)`),
+      command.exitOverride().showHelpAfterError(`(${words}see \`debloat ${name} --help\`)`),
     );
   }
   return program.addCommand(completionCommand(program).exitOverride());

@@ -38,6 +38,9 @@ export class UserSession {
     }
     const wrong = env.find((each) => !/^[^=]+=/.test(each));
     if (wrong !== undefined) throw usage(`"${wrong}" is not NAME=VALUE`);
+    if (options.cwd !== undefined && !options.cwd.startsWith('/')) {
+      throw usage(`--cwd wants a whole path, from / on, not "${options.cwd}"`);
+    }
     this.command = exec === undefined ? words : ['sh', '-c', exec];
     this.environment = env;
   }

@@ -14,6 +14,13 @@ describe('what skopeo says becomes one sentence', () => {
     ['dial tcp 127.0.0.1:5000: connect: connection refused', /connection refused/],
     ['dial tcp: lookup nowhere.example: no such host', /host of h\/x:2 is not known/],
     ['http: server gave HTTP response to HTTPS client', /plain HTTP/],
+    // With 404 in the port, or in a digest.
+    [
+      'pinging container registry 127.0.0.1:40433: Get \\"https://127.0.0.1:40433/v2/\\": http: server gave HTTP response to HTTPS client',
+      /plain HTTP/,
+    ],
+    ['Digest did not match, expected sha256:1404a, got sha256:bb', /damaged/],
+    ['fetching blob: StatusCode: 404, page', /there is no image/],
     ['x509: certificate signed by unknown authority', /certificate/],
     ['dial tcp 10.0.0.1:443: i/o timeout', /cannot be reached/],
     ['Digest did not match, expected sha256:aa, got sha256:bb', /damaged/],

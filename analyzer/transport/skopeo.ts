@@ -10,7 +10,7 @@ const complaints: readonly (readonly [RegExp, string, string])[] = [
     'log in (docker login HOST, or skopeo login HOST) with an account that may read it; the image may also not exist',
   ],
   [
-    /manifest unknown|name unknown|not found|404/i,
+    /manifest unknown|name unknown|not found|\b404\b/i, // not of a port
     'there is no image {image}',
     'check the name and the tag',
   ],

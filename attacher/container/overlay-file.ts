@@ -9,6 +9,8 @@ import { provenanceKeys } from '../../builder/provenance.js';
 import { pullOverlay } from '../../builder/publish/pull-overlay.js';
 import { measureFile } from '../../builder/stream/blob.js';
 import { overlayFormats } from '../../builder/types.js';
+import { overlayHint } from '../overlay-file-system.js';
+import { failureReason } from '../../native/linux/system-error.js';
 import type { ContainerImage } from './running.js';
 
 /** An overlay that was checked, held open: what is mounted is what was checked, whatever happens to its name. */
@@ -133,12 +135,15 @@ interface Held {
 
 function hold(name: string): Held {
   try {
-    if (!statSync(name).isFile()) throw new DebloatError(`${name} is no file.`);
+    if (!statSync(name).isFile()) {
+      throw new DebloatError(`The overlay ${name} is not a file.`, { hint: overlayHint });
+    }
     const descriptor = openSync(name, 'r');
     return { descriptor, path: `/proc/${process.pid}/fd/${descriptor}` };
   } catch (error) {
     if (error instanceof DebloatError) throw error;
-    throw new DebloatError(`The overlay ${name} cannot be opened: ${messageOf(error)}.`, {
+    throw new DebloatError(`The overlay ${name} cannot be opened: ${failureReason(error)}.`, {
+      hint: overlayHint,
       cause: error,
     });
   }

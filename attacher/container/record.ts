@@ -22,7 +22,7 @@ const notes = new SessionNotes('containers', schema);
 export function noteSession(session: Omit<ContainerRecord, 'owner'>): () => void {
   if (containerSessions().some(({ id }) => id === session.id)) {
     throw new DebloatError(`A session "${session.id}" exists already.`, {
-      hint: 'take another name, or end that one: debloat detach',
+      hint: `take another name, or end that one: debloat detach ${session.id}`,
     });
   }
   const owner = { pid: process.pid, started: startTimeOf(process.pid) ?? '' };

@@ -5,7 +5,7 @@ import { engineFailure, statusOf } from '../../analyzer/runtime/engine/failure.j
 import { firstAnswering, type EngineConnection } from '../../analyzer/runtime/engine-connection.js';
 import { dockerEndpoints, podmanEndpoints } from '../../analyzer/runtime/engine-endpoint.js';
 import { failedWith } from '../../native/linux/system-error.js';
-import { Refusal } from '../refusal.js';
+import { NoProcess } from '../refusal.js';
 import type { ContainerTarget, EngineName } from '../targets.js';
 
 /** A container that runs on this machine. */
@@ -134,6 +134,6 @@ function fromProcess(pid: number): RunningContainer {
     };
   } catch (error) {
     if (!failedWith(error, 'ENOENT', 'ESRCH')) throw error;
-    throw new Refusal('not-found', `There is no process ${pid}.`, { cause: error });
+    throw new NoProcess(pid);
   }
 }

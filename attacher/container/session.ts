@@ -7,7 +7,8 @@ import { environmentFor, shell } from '../session/shell.js';
 import type { UserEnd } from '../session/user-end.js';
 import type { ContainerTarget } from '../targets.js';
 import { findOverlay, type Fetching, type OverlayFile } from './overlay-file.js';
-import { requireFileSystem, whyNotStarted } from './mountable.js';
+import { requireFileSystem } from '../overlay-file-system.js';
+import { whyNotStarted } from './mountable.js';
 import { noteSession } from './record.js';
 import { findContainer, type RunningContainer } from './running.js';
 import { startStage2 } from './stage2.js';
@@ -53,7 +54,7 @@ export async function containerSession(
   const settings = settingsFor(container, options);
   const overlay = await findOverlay(container.image, options.overlay, options);
   try {
-    requireFileSystem(overlay);
+    requireFileSystem(overlay.name, overlay.path);
     if (!overlay.isProved) {
       options.tell(`${container.name} tells of no overlay: ${overlay.name} is used unchecked`);
     }

@@ -1,28 +1,12 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { DebloatError } from '../../analyzer/errors.js';
 import { exclusively } from '../hijack/exclusive.js';
-import { withMonitor, type MonitorAddress } from '../qmp/monitor.js';
+import { withMonitor, type Monitor } from '../qmp/monitor.js';
 import type { RegisterLayout } from './register-layout.js';
 import { isSettled, settleCalls } from './settle.js';
-import { GdbStub, nameOf, type StubAddress } from './stub.js';
-
-/** The way to a gdb stub: one that listens, or one that the hypervisor opens when its monitor asks. */
-export type StubDoor = { stub: StubAddress } | { monitor: MonitorAddress };
-
-export function describeDoor(door: StubDoor): string {
-  return 'stub' in door
-    ? `the gdb stub at ${nameOf(door.stub)}`
-    : `a gdb stub opened by the monitor at ${nameOf(door.monitor)}`;
-}
-
-/** "SOCKET" or "HOST:PORT", as a user gives it. */
-export function parseStubAddress(text: string): StubAddress {
-  const [, host = '', port = ''] = /^(?:tcp:)?([^/]*):(\d{1,5})$/.exec(text) ?? [];
-  if (port === '') return { path: text.replace(/^unix:/, '') };
-  return { host: host === '' ? '127.0.0.1' : host, port: Number(port) };
-}
+import { isDoorLeft, type MonitorDoor, type StubDoor } from './stub-door.js';
+import { GdbStub, type StubAddress } from './stub.js';
 
 /**
  * Do something with the machine of process `pid` through its stub, where it stands at first. Nobody
@@ -35,7 +19,7 @@ export async function throughDoor<T>(
   act: (stub: GdbStub) => Promise<T>,
 ): Promise<{ result: T; held: number }> {
   return exclusively(pid, () =>
-    'stub' in door ? throughStub(pid, door.stub, act) : throughMonitor(pid, door.monitor, act),
+    'stub' in door ? throughStub(pid, door.stub, act) : throughMonitor(pid, door, act),
   );
 }
 
@@ -98,13 +82,16 @@ async function leave(
 
 async function throughMonitor<T>(
   pid: number,
-  monitor: MonitorAddress,
+  door: MonitorDoor,
   act: (stub: GdbStub) => Promise<T>,
 ): Promise<{ result: T; held: number }> {
-  const directory = mkdtempSync(join(tmpdir(), 'debloat-gdb-'));
+  const { monitor, directory } = door;
   const path = join(directory, 'stub');
-  try {
-    return await withMonitor(monitor, async (qmp) => {
+  return withMonitor(monitor, async (qmp) => {
+    // A stub that a killed session left open would take the new one's socket along when it goes.
+    if (isDoorLeft(door)) await close(qmp);
+    else mkdirSync(directory, { mode: 0o700 });
+    try {
       const said = await qmp.human(`gdbserver unix:${path},server=on,wait=off`);
       if (/error|could not|invalid|unknown/i.test(said)) {
         throw new DebloatError('The hypervisor opens no gdb stub.', { hint: said.trim() });
@@ -112,10 +99,14 @@ async function throughMonitor<T>(
       try {
         return await throughStub(pid, { path }, act);
       } finally {
-        await qmp.human('gdbserver none');
+        await close(qmp);
       }
-    });
-  } finally {
-    rmSync(directory, { recursive: true, force: true });
-  }
+    } finally {
+      rmSync(directory, { recursive: true, force: true });
+    }
+  });
+}
+
+async function close(qmp: Monitor): Promise<void> {
+  await qmp.human('gdbserver none');
 }

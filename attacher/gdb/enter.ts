@@ -6,7 +6,8 @@ import { controlSize, StageControl } from '../guest/stage-control.js';
 import { Command } from '../guest/stage-steps.js';
 import { rootEntry, writePageTables, type ArenaPlace } from '../hijack/arena.js';
 import { writeEntry } from '../hijack/address-space.js';
-import { throughDoor, type StubDoor } from './door.js';
+import { throughDoor } from './door.js';
+import type { StubDoor } from './stub-door.js';
 import { findGuest, type GdbGuest } from './guest.js';
 import { Journal, type GdbRecord } from './journal.js';
 import {
@@ -76,8 +77,7 @@ export async function enterGuest(options: EnterOptions): Promise<Entered> {
     const journal = new Journal(recordOf(options, guest));
     const making = { guest, files, prepare: options.prepare };
     const guess = guessPlace(making);
-    if (!process.env['NO_REHEARSAL'])
-      await rehearse(guest.registers, guest.functions, journal.record);
+    await rehearse(guest.registers, guest.functions, journal.record);
     ready = performance.now();
     const placed = await SafePoint.with(stub, guest.functions, journal, (point) =>
       enterAt(point, making, guess),

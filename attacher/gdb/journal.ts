@@ -1,18 +1,16 @@
 import { z } from 'zod';
+import { DebloatError } from '../../analyzer/errors.js';
 import { SessionNotes } from '../session-notes.js';
 import { removeSocketPlace, socketPlace } from '../hot-plug/lent-socket.js';
 import { startTimeOf } from '../../analyzer/workspace/processes.js';
+import { forgetDoor, listenerAddress, stubDoor } from './stub-door.js';
 
-const address = z.union([
-  z.object({ path: z.string() }),
-  z.object({ host: z.string(), port: z.int().min(1).max(65535) }),
-]);
 const owner = z.object({ pid: z.int(), started: z.string() });
 const hexadecimal = z.string().regex(/^[0-9a-f]{1,16}$/);
 
 /** A disk that was put into a machine by its monitor. */
 export const pluggedDisk = z.object({
-  monitor: address,
+  monitor: listenerAddress,
   device: z.string(),
   node: z.string(),
   /** Where our server's socket is, if it is served by us. */
@@ -51,7 +49,7 @@ export const gdbRecord = z.object({
   owner,
   machine: owner,
   image: z.string(),
-  door: z.union([z.object({ stub: address }), z.object({ monitor: address })]),
+  door: stubDoor,
   /** Of the guest's kernel; addresses are hexadecimal. */
   functions: z.object({
     schedule: hexadecimal,
@@ -85,6 +83,14 @@ const notes = new SessionNotes('sessions', gdbRecord);
 /** Note what is about to be in the guest. */
 export function writeRecord(record: GdbRecord): void {
   notes.write(record);
+}
+
+/** Throws a DebloatError where a session is called so, in whatever machine. */
+export function requireNewName(id: string): void {
+  if (!gdbSessions().some(({ record }) => record.id === id)) return;
+  throw new DebloatError(`A session "${id}" exists already.`, {
+    hint: `take another name, or end that one: debloat detach ${id}`,
+  });
 }
 
 export function removeRecord(id: string): void {
@@ -140,6 +146,7 @@ export function gdbSessions(pid?: number): { record: GdbRecord; alive: boolean }
     if (pid !== undefined && record.machine.pid !== pid) return [];
     if (startTimeOf(record.machine.pid) !== record.machine.started) {
       if (record.disk?.socket) removeSocketPlace(record.disk.socket);
+      forgetDoor(record.door);
       removeRecord(record.id);
       return [];
     }

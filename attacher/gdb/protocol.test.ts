@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { parseStubAddress } from './door.js';
+import { parseStubAddress } from './stub-door.js';
 import { encodePacket, PacketReader } from './packet.js';
 import {
   decodeRegisters,

@@ -92,7 +92,8 @@ export class GdbStub {
       await stub.#described;
       return stub;
     } catch (error) {
-      await stub.detach().catch(() => undefined);
+      // Without an end of its socket our process would have none, either.
+      await stub.detach().catch(() => stub.abandon());
       throw error;
     }
   }

@@ -9,10 +9,10 @@ import { MmioServer } from '../virtio/mmio/mmio-server.js';
 import type { MmioDisk, MmioReport } from '../virtio/mmio/worker-protocol.js';
 import { windowAddress, windowSize, writePageTables } from './arena.js';
 import { Attachment } from './attachment.js';
-import { rehearse } from './inject/rehearse.js';
 import { freeLines } from './interrupt-line.js';
 import type { AttachPlan } from './prepare.js';
 import { startTimeOf } from '../../analyzer/workspace/processes.js';
+import { rehearse } from './rehearse.js';
 import { createArena, createEvents, plugIn, type Resources } from './resources.js';
 import { waitForDriver } from './wait-for-driver.js';
 import { guestRegions } from './guest-regions.js';
@@ -91,7 +91,7 @@ export async function attachDisk(
       hint: `debloat detach ${id}`,
     });
   }
-  await rehearse();
+  await rehearse(plan.gateCode);
   const target = HijackTarget.of(machine);
   try {
     const resources = await addResources(target, plan, options, id, onStep);
@@ -125,6 +125,7 @@ async function addResources(
   try {
     return await target.whileStopped((thread) => {
       arena = createArena(target, thread, request);
+      thread.deputize();
       const events = createEvents(target, thread, arena, onStep);
       const resources = { ...arena, events };
       plugIn(target, thread, resources, request);

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DebloatError } from '../../analyzer/errors.js';
-import type { Vcpu } from '../hypervisor/index.js';
+import { isIdle, type Vcpu } from '../hypervisor/index.js';
 import { knowsTable, sharesTable } from './address-space.js';
 import { VcpuCalls, type VcpuState } from './kvm/vcpu-calls.js';
 import type { HijackTarget } from './target.js';
@@ -10,6 +10,9 @@ const EFER_LMA = 0x400n;
 
 /** How long to look for a good moment, in milliseconds. */
 const patience = 15_000;
+
+/** So long only processors that seem to wait in HLT are stopped, in milliseconds: those are where we want them. */
+const pickiness = 100;
 
 /** Time, in milliseconds, and looks after which a guest that never translates by our table is another one. */
 const strangePatience = 2000;
@@ -38,12 +41,15 @@ export interface Entrance {
  * and try again. Resolves with how many tries it took; throws DebloatError when there was none.
  */
 export async function enterStage(target: HijackTarget, entrance: Entrance): Promise<number> {
-  const end = performance.now() + patience;
-  const strangeFrom = performance.now() + strangePatience;
+  const begun = performance.now();
+  const end = begun + patience;
+  const strangeFrom = begun + strangePatience;
   let running = false;
   const seen = { looks: 0, familiar: false };
   for (let tries = 1; ; tries++) {
+    const isPicky = performance.now() < begun + pickiness;
     for (const vcpu of target.vcpus) {
+      if (isPicky && !isIdle(target.pid, vcpu)) continue;
       const sent = target.tryStopped(vcpu, (thread) => {
         const calls = new VcpuCalls(thread, vcpu.fd);
         const state = calls.state();
@@ -116,7 +122,12 @@ export async function isInside(
 ): Promise<boolean> {
   const limit = performance.now() + patience;
   for (;;) {
-    const look = target.tryStopped(vcpu, (thread) => new VcpuCalls(thread, vcpu.fd).rip());
+    const look = target.tryStopped(
+      vcpu,
+      (thread) => new VcpuCalls(thread, vcpu.fd).rip(),
+      // Else it would have to be stopped once more, to know that its thread has left the gate.
+      { byGate: false },
+    );
     if (look) return look.result >= start && look.result < end;
     if (performance.now() > limit) return true;
     await sleep(2);

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { DebloatError } from '../../analyzer/errors.js';
 import { Command } from '../guest/stage-steps.js';
 import type { VirtualMachine } from '../hypervisor/index.js';
@@ -5,7 +6,10 @@ import { serve } from './attach-disk.js';
 import { Attachment } from './attachment.js';
 import { arenaFiles } from './hypervisor-files.js';
 import type { ArenaFile } from './arena-file.js';
+import { gateSettles } from './inject/gate.js';
 import type { AttachRecord } from './journal.js';
+import { readGate } from './prepare.js';
+import { findGate } from './resources.js';
 import { openArena, sessionsIn } from './sessions.js';
 import { closeArena, takeArenaOut } from './take-out.js';
 import { HijackTarget } from './target.js';
@@ -44,6 +48,8 @@ export async function recoverSession(
     await closeArena(target, id, file?.bytes.length ?? 0, onStep);
     return;
   }
+  target.gate = findGate(machine.pid, file, record, readGate());
+  if (target.gate) await sleep(gateSettles);
   const attachment = reopen(target, file, record, { ...options, onStep });
   if (attachment === undefined || !attachment.hangs) {
     // Nothing of ours runs in the guest: it was never begun, is over, or the guest was started anew.

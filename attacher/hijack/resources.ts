@@ -1,9 +1,10 @@
 import { ftruncateSync } from 'node:fs';
 import { DebloatError } from '../../analyzer/errors.js';
 import { readEvent } from '../../native/linux/event.js';
+import { readMemoryMap } from '../../native/linux/memory-map.js';
 import { failedWith } from '../../native/linux/system-error.js';
 import { sealAgainstShrinking } from '../../native/linux/memory-file.js';
-import { pageSize, windowAddress, type ArenaLayout } from './arena.js';
+import { layoutOfPages, pageSize, windowAddress, type ArenaLayout } from './arena.js';
 import { ArenaFile } from './arena-file.js';
 import { arenaName, eventMark } from './hypervisor-files.js';
 import type { AttachRecord } from './journal.js';
@@ -50,9 +51,12 @@ export interface ResourcesRequest {
 /** Fields of a new record that are known only when the stage is linked for its place. */
 const unknown = { control: 0, entry: '0', guest: 'untouched' as const };
 
+/** Whose descriptors can be had, and who is given the gate. */
+type Host = Pick<HijackTarget, 'take' | 'gate'>;
+
 /** Make an arena's file in the hypervisor, ours too. The first step: there is no journal before it. */
 export function createArena(
-  target: HijackTarget,
+  target: Host,
   thread: StoppedThread,
   request: ResourcesRequest,
 ): { file: ArenaFile; record: AttachRecord } {
@@ -100,17 +104,47 @@ function openGate(
     if (!failedWith(error, 'EACCES', 'EPERM')) throw error;
     return undefined;
   }
+  return gateOf(file, userAddress, layout);
+}
+
+/**
+ * The gate that a session before us opened in the hypervisor; undefined where it did not come so far,
+ * or its gate was another version's.
+ */
+export function findGate(
+  pid: number,
+  file: ArenaFile,
+  { userAddress, ramPages }: AttachRecord,
+  code: Uint8Array | undefined,
+): Gate | undefined {
+  const layout = layoutOfPages(ramPages);
+  const address = userAddress + layout.gateCode;
+  const isOpen = readMemoryMap(pid).some(
+    ({ start, executable }) => executable && start === address,
+  );
+  const there = file.bytes.subarray(layout.gateCode, layout.gateCode + pageSize);
+  return isOpen && code !== undefined && Buffer.from(code).equals(there.subarray(0, code.length))
+    ? gateOf(file, userAddress, layout)
+    : undefined;
+}
+
+/** The gate of an arena that the hypervisor has at `userAddress`. */
+export function gateOf(
+  file: ArenaFile,
+  userAddress: number,
+  { gatePage, gateCode }: ArenaLayout,
+): Gate {
   return new Gate(
-    file.bytes.subarray(layout.gatePage, layout.gatePage + pageSize),
-    file.address + layout.gatePage,
-    userAddress + layout.gatePage,
-    userAddress + layout.gateCode,
+    file.bytes.subarray(gatePage, gatePage + pageSize),
+    file.address + gatePage,
+    userAddress + gatePage,
+    userAddress + gateCode,
   );
 }
 
 /** Make the events, known by a mark until the journal has their numbers. */
 export function createEvents(
-  target: HijackTarget,
+  target: Host,
   thread: StoppedThread,
   { file, record }: { file: ArenaFile; record: AttachRecord },
   onStep: (step: string) => void,

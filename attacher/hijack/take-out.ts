@@ -1,13 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DebloatError } from '../../analyzer/errors.js';
 import { readEntry, writeEntry } from './address-space.js';
-import { pageSize, type ArenaPlace } from './arena.js';
+import { layoutOfPages, pageSize, type ArenaPlace } from './arena.js';
 import type { ArenaFile } from './arena-file.js';
 import { isInside } from './enter-stage.js';
 import { VcpuCalls } from './kvm/vcpu-calls.js';
 import { arenaFiles, eventMark, mappedAt, markedEvents } from './hypervisor-files.js';
 import type { StoppedThread } from './inject/stopped-thread.js';
 import type { AttachRecord } from './journal.js';
+import { gateOf } from './resources.js';
 import { closeIn, unmapIn } from './system-calls.js';
 import type { HijackTarget } from './target.js';
 import { withdraw } from './withdraw.js';
@@ -39,6 +40,7 @@ export async function takeArenaOut(
 ): Promise<void> {
   const named = findByName(target.pid, record.id);
   await whenLeft(target, record, (thread) => {
+    thread.deputize();
     if (record.entryAddress !== undefined) {
       onStep('clear the page-table entry');
       // The guest may have been started anew meanwhile.
@@ -49,17 +51,32 @@ export async function takeArenaOut(
     withdraw(target, thread, { file, record }, onStep);
   });
   // The gate is in what goes now.
-  target.gate = undefined;
-  await target.whileStopped((thread) => {
+  await untilDeserted(file, record);
+  await target.whileDeserted((thread) => {
     closeNamed(thread, named, file.bytes.length, onStep);
   });
+}
+
+/** Resolves when no thread of ours is at the gate: that of a session that was killed waits there for a while. */
+async function untilDeserted(file: ArenaFile, record: AttachRecord): Promise<void> {
+  const gate = gateOf(file, record.userAddress, layoutOfPages(record.ramPages));
+  const end = performance.now() + patience;
+  while (gate.hasDeputy) {
+    gate.close();
+    if (performance.now() > end) {
+      throw new DebloatError('A system call in the hypervisor does not end.', {
+        hint: '`debloat doctor --fix` cleans up when it has ended',
+      });
+    }
+    await sleep(5);
+  }
 }
 
 /** How long processors may take to leave the arena, in milliseconds. */
 const patience = 15_000;
 
 /**
- * Do something while one processor stands, when none is in the arena any more: the one that stands is
+ * Do something by a thread of one processor, when none is in the arena any more: the one that stands is
  * looked at in the same stop. Throws DebloatError where one does not leave, or does not run.
  */
 async function whenLeft(
@@ -137,7 +154,7 @@ export async function closeArena(
   onStep: (step: string) => void,
 ): Promise<void> {
   const named = findByName(target.pid, id);
-  await target.whileStopped((thread) => closeNamed(thread, named, size, onStep));
+  await target.whileDeserted((thread) => closeNamed(thread, named, size, onStep));
 }
 
 /** For a guest that does not do what it was asked to. */

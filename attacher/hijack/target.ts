@@ -20,12 +20,17 @@ const patience = 5000;
 
 /** A virtual machine as a hijack sees it: its process, in which system calls can be made. */
 export class HijackTarget implements Disposable {
-  /** All the time that threads of the hypervisor stood for us, in milliseconds. */
+  /**
+   * All the time that threads of the hypervisor stood for us, in milliseconds; what it took to stop
+   * them is in it, and those that were let go at once.
+   */
   stopped = 0;
   /** The quick way for calls, once there is one. */
   gate: Gate | undefined;
   readonly #injection: Injection;
   readonly #pidfd: number;
+  /** vCPUs whose threads were sent to the gate, and told us that they go, but were not seen elsewhere yet. */
+  readonly #leaving = new Set<Vcpu>();
   #searched = -searchInterval;
 
   /** Throws DebloatError where calls cannot be made in the process. */
@@ -54,31 +59,55 @@ export class HijackTarget implements Disposable {
     return takeDescriptor(this.#pidfd, fd);
   }
 
-  /** Stop this vCPU if it is running just now, do something with it, and let it go on. */
-  tryStopped<T>(vcpu: Vcpu, act: (thread: StoppedThread) => T): { result: T } | undefined {
+  /** Stop this vCPU if it is running just now, do something with it, and let it go on. `byGate`: if there is one. */
+  tryStopped<T>(
+    vcpu: Vcpu,
+    act: (thread: StoppedThread) => T,
+    { byGate } = { byGate: true },
+  ): { result: T } | undefined {
     if (vcpu.tid === 0) this.#search();
     if (vcpu.tid === 0) return undefined;
     const ordinary = getPriority();
     setOwnPriority(constants.priority.PRIORITY_HIGHEST);
+    const begun = performance.now();
+    let wentOn: number | undefined;
     try {
       const thread = StoppedThread.stop(this.#injection, vcpu.tid, vcpu.fd);
       if (thread === undefined) return undefined;
+      this.#leaving.delete(vcpu);
       try {
-        if (this.gate) thread.passTo(this.gate);
+        if (byGate && this.gate) thread.passTo(this.gate);
         return { result: act(thread) };
       } finally {
-        this.stopped += thread.resume();
+        wentOn = thread.resume();
+        if (thread.wasAtGate) this.#leaving.add(vcpu);
       }
     } finally {
+      this.stopped += (wentOn ?? performance.now()) - begun;
       setOwnPriority(ordinary);
     }
   }
 
   /** The same with whichever vCPU is running. Throws DebloatError if none is for some seconds. */
   async whileStopped<T>(act: (thread: StoppedThread) => T): Promise<T> {
+    return this.#whileAnyStopped(this.vcpus, act);
+  }
+
+  /**
+   * The same when no thread is at the gate any more, so that it can be taken away: the last that they
+   * do there comes after they have told us that they go.
+   */
+  async whileDeserted<T>(act: (thread: StoppedThread) => T): Promise<T> {
+    this.gate = undefined;
+    const [one, ...others] = this.#leaving;
+    for (const vcpu of others) await this.#whileAnyStopped([vcpu], () => undefined);
+    return this.#whileAnyStopped(one ? [one] : this.vcpus, act);
+  }
+
+  async #whileAnyStopped<T>(vcpus: readonly Vcpu[], act: (thread: StoppedThread) => T): Promise<T> {
     const end = performance.now() + patience;
     for (;;) {
-      for (const vcpu of this.vcpus) {
+      for (const vcpu of vcpus) {
         const done = this.tryStopped(vcpu, act);
         if (done) return done.result;
       }

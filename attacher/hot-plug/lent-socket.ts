@@ -78,8 +78,9 @@ export function isSocketPlace({ directory }: SocketPlace): boolean {
 }
 
 /** Remove the directory with what is left in it; no error where it is gone. */
-export function removeSocketPlace({ directory }: SocketPlace): void {
-  rmSync(directory, { recursive: true, force: true });
+export function removeSocketPlace({ directory, seen }: SocketPlace): void {
+  // By the hypervisor's paths, too: when it is gone its root is, and that may have been in ours.
+  for (const path of [directory, seen]) rmSync(path, { recursive: true, force: true });
 }
 
 /** Whether a process sees other files than we do: in a container, or in a changed root. */

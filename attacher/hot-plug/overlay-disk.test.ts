@@ -113,9 +113,11 @@ describe('an overlay’s disk', () => {
 
   it('is connected to as newer QEMUs want it', async () => {
     const { plugged, commands } = await plug({ refused: unopened, unknown: ['reconnect'] });
-    expect((await plugged).way).toBe('vhost-user');
+    const disk = await plugged;
+    expect(disk.way).toBe('vhost-user');
     const last = commands.findLast(({ name }) => name === 'chardev-add');
     expect(last?.parameters).toMatchObject({ backend: { data: { 'reconnect-ms': 1000 } } });
+    await disk.unplug();
   });
 
   const notShared: [string, Machine][] = [

@@ -7,7 +7,7 @@ import { isVirtualMachine } from './virtual-machine.js';
 export type { InterruptController } from './kinds.js';
 export { openVirtualMachine, VirtualMachine } from './virtual-machine.js';
 export { hasCapability } from './privilege.js';
-export { isRunning } from './thread-state.js';
+export { isIdle, isRunning } from './thread-state.js';
 export { statusField } from './procfs.js';
 export { assignThreads } from './assign-threads.js';
 export type { Vcpu } from './vcpu-threads.js';

@@ -89,6 +89,13 @@ export function threads(pid: number): ThreadState[] {
   });
 }
 
+/** The system call that a thread is blocked in; undefined while it runs, or if there is none of this id. */
+export function callOf(pid: number, tid: number): ThreadState['call'] {
+  return orElse(undefined, () =>
+    parseCall(readFileSync(`/proc/${pid}/task/${tid}/syscall`, 'utf8')),
+  );
+}
+
 export function parseStat(stat: string): { state: string; flags: number } {
   // The name before them may hold spaces and parentheses.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');

@@ -1,6 +1,7 @@
 import { Refusal } from '../refusal.js';
 import type { HypervisorKind } from './kinds.js';
 import { statusField } from './procfs.js';
+import { callOf } from './procfs.js';
 import { candidateThreads, descriptorRunBy, type Vcpu } from './vcpu-threads.js';
 
 /** The first of a hypervisor's own signals to its vCPU threads that thread `tid` has a handler for. */
@@ -19,6 +20,14 @@ export function isRunning(pid: number, vcpu: Vcpu): boolean {
   const thread = candidateThreads(pid).find(({ tid }) => tid === vcpu.tid);
   if (thread === undefined) return false;
   return thread.state === 'R' || descriptorRunBy(thread) === vcpu.fd;
+}
+
+/**
+ * Whether the thread of `vcpu` waits within KVM_RUN, as it does while its guest is in HLT. A look at
+ * procfs, which disturbs nobody.
+ */
+export function isIdle(pid: number, { tid, fd }: Vcpu): boolean {
+  return descriptorRunBy({ call: callOf(pid, tid) }) === fd;
 }
 
 /** Why no vCPU of a process runs. */

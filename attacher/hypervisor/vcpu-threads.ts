@@ -46,7 +46,7 @@ export function candidateThreads(pid: number): ThreadState[] {
 }
 
 /** The vCPU descriptor that a thread is seen to run; undefined if it is seen doing something else. */
-export function descriptorRunBy({ call }: ThreadState): number | undefined {
+export function descriptorRunBy({ call }: Pick<ThreadState, 'call'>): number | undefined {
   if (call?.number !== SYS_ioctl || call.arguments[1] !== KVM_RUN) return undefined;
   return call.arguments[0];
 }

@@ -71,8 +71,13 @@ export class Monitor {
         resolve();
       });
     });
-    await monitor.execute('qmp_capabilities');
-    return monitor;
+    try {
+      await monitor.execute('qmp_capabilities');
+      return monitor;
+    } catch (error) {
+      monitor.close();
+      throw error;
+    }
   }
 
   /** Run a command; its result. Throws MonitorError. */

@@ -1,4 +1,3 @@
-import { getSystemErrorMap } from 'node:util';
 import { DebloatError } from '../../analyzer/errors.js';
 import {
   inputEndFrame,
@@ -10,6 +9,7 @@ import {
   type SessionEvent,
   type SessionSettings,
 } from '../guest/session-frames.js';
+import { errnoReason } from '../../native/linux/system-error.js';
 import type { Channel } from './channel.js';
 import type { UserEnd } from './user-end.js';
 
@@ -64,12 +64,7 @@ export async function converse(
 
 /** "no-such-command: no such file or directory" */
 export function sentenceOf({ what, errno }: { what: string; errno: number }): string {
-  return errno === 0 ? what : `${what}: ${reasonOf(errno)}`;
-}
-
-/** "no such file or directory" */
-export function reasonOf(errno: number): string {
-  return getSystemErrorMap().get(-errno)?.[1] ?? `error ${errno}`;
+  return errno === 0 ? what : `${what}: ${errnoReason(errno)}`;
 }
 
 class Conversation {

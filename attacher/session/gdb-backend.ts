@@ -1,8 +1,15 @@
 import { DebloatError, messageOf } from '../../analyzer/errors.js';
 import { enterGuest, type EnterOptions } from '../gdb/enter.js';
-import { diskSerial, removeRecord, writeRecord, type GdbRecord } from '../gdb/journal.js';
+import {
+  diskSerial,
+  removeRecord,
+  requireNewName,
+  writeRecord,
+  type GdbRecord,
+} from '../gdb/journal.js';
 import { recoverGdbSessions } from '../gdb/recover.js';
-import { describeDoor, throughDoor, type StubDoor } from '../gdb/door.js';
+import { throughDoor } from '../gdb/door.js';
+import { describeDoor, type StubDoor } from '../gdb/stub-door.js';
 import { findGuest } from '../gdb/guest.js';
 import { GuestGone, type GdbStage } from '../gdb/stage.js';
 import type { ModuleFile } from '../guest/session-frames.js';
@@ -29,13 +36,14 @@ export async function openByStub(request: OpenRequest, ways: WaysIn): Promise<Op
       'not-found',
       `process ${pid} has no gdb stub and no monitor that could open one`,
       {
-        hint: 'give one by --gdb or --qmp',
+        hint: 'give one by --gdb or --qmp; `debloat targets` lists the virtual machines here',
       },
     );
   }
   const machineStarted = startTimeOf(pid);
   if (machineStarted === undefined) throw new Refusal('not-found', `there is no process ${pid}`);
   await recoverGdbSessions(pid, log);
+  requireNewName(id);
   const monitor = await workingMonitor(pid, ways.monitors);
   const name = `debloat-${id}`;
   const serial = diskSerial(name);

@@ -1,8 +1,10 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
-import { DebloatError, messageOf } from '../../analyzer/errors.js';
+import { DebloatError } from '../../analyzer/errors.js';
 import { measureFile } from '../../builder/stream/blob.js';
 import { vmFileName, vmSchema, type VmDescription } from '../../builder/vm/description.js';
+import { failureReason } from '../../native/linux/system-error.js';
+import { overlayHint, requireFileSystem } from '../overlay-file-system.js';
 import { commandLine, workingDirectory } from '../hypervisor/procfs.js';
 
 export interface VmOverlay {
@@ -22,9 +24,11 @@ export async function overlayOf(pid: number, given: string | undefined): Promise
   const folders = foldersOf(pid, words);
   const vm = descriptionIn(folders, image);
   if (given !== undefined) {
-    if (!existsSync(given)) throw new DebloatError(`There is no file ${given}.`);
     const path = resolve(given);
-    return vm ? checked(path, vm) : { path, digest: await digestOf(path), isProved: false };
+    if (vm) return checked(path, vm);
+    const digest = await digestOf(path);
+    requireFileSystem(given, path);
+    return { path, digest, isProved: false };
   }
   if (vm === undefined) {
     throw new DebloatError(
@@ -58,7 +62,8 @@ async function digestOf(path: string): Promise<string> {
   try {
     return (await measureFile(path)).digest;
   } catch (error) {
-    throw new DebloatError(`The overlay ${path} cannot be read: ${messageOf(error)}.`, {
+    throw new DebloatError(`The overlay ${path} cannot be read: ${failureReason(error)}.`, {
+      hint: overlayHint,
       cause: error,
     });
   }

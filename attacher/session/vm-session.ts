@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { DebloatError, messageOf } from '../../analyzer/errors.js';
 import type { SessionSettings } from '../guest/session-frames.js';
-import { Refusal } from '../refusal.js';
+import { startTimeOf } from '../../analyzer/workspace/processes.js';
+import { NoProcess, Refusal } from '../refusal.js';
 import type { OpenRequest, OpenSession, OpenTimes } from './backend.js';
 import { converse, type SessionEnd } from './conversation.js';
 import { openByStub } from './gdb-backend.js';
@@ -59,6 +60,7 @@ export interface VmSessionEnd extends SessionEnd {
  */
 export async function vmSession(options: VmSessionOptions): Promise<VmSessionEnd> {
   const { pid, log, signal } = options;
+  if (startTimeOf(pid) === undefined) throw new NoProcess(pid);
   const overlay = await overlayOf(pid, options.overlay);
   if (!overlay.isProved) {
     log(`process ${pid} tells of no overlay: ${overlay.path} is used unchecked`);

@@ -1,8 +1,7 @@
 import { commandLine, workingDirectory } from '../hypervisor/procfs.js';
-import { parseStubAddress } from '../gdb/door.js';
+import { doorBy, parseStubAddress, type StubDoor } from '../gdb/stub-door.js';
 import { listenersOf } from '../qmp/command-line.js';
 import type { MonitorAddress } from '../qmp/monitor.js';
-import type { StubDoor } from '../gdb/door.js';
 
 /** What the user says about how a machine is to be reached, in words of the command line. */
 export interface WaysAsked {
@@ -22,6 +21,6 @@ export function waysInto(pid: number, { gdb, qmp }: WaysAsked): WaysIn {
   const found = listenersOf(commandLine(pid), workingDirectory(pid));
   const monitors = qmp === undefined ? found.monitors : [parseStubAddress(qmp)];
   const stub = gdb === undefined ? found.stub : parseStubAddress(gdb);
-  const doors = stub ? [{ stub }] : monitors.map((monitor) => ({ monitor }));
+  const doors = stub ? [{ stub }] : monitors.map(doorBy);
   return { monitors, doors };
 }

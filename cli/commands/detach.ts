@@ -20,7 +20,9 @@ export function detachCommand(): Command {
       }
       const sessions = listSessions().filter((each) => options.all === true || each.id === id);
       if (sessions.length === 0 && id !== undefined) {
-        throw new DebloatError(`there is no session ${id}`, { hint: 'debloat sessions' });
+        throw new DebloatError(`there is no session ${id}`, {
+          hint: '`debloat sessions` lists those that there are; it may have ended by itself',
+        });
       }
       const tell = (line: string) => {
         if (options.quiet !== true) process.stderr.write(`${line}\n`);

@@ -16,7 +16,11 @@ export function targetsCommand(): Command {
 }
 
 function table(targets: ListedTarget[]): string {
-  if (targets.length === 0) return 'nothing here can be attached to\n';
+  if (targets.length === 0) {
+    return process.geteuid?.() === 0
+      ? 'nothing here can be attached to\n'
+      : 'nothing here can be attached to by this user; root may see more\n';
+  }
   const rows = targets.map(({ target, name, what, how }) => [
     target,
     name === undefined ? what : `${name}: ${what}`,

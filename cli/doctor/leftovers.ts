@@ -30,11 +30,17 @@ export async function checkSessions(fix: boolean): Promise<Check> {
   if (dead.length === 0) return { name, status: 'ok', detail: 'none' };
   const ids = dead.map(({ id, target }) => `session ${id} in ${target}`).join(', ');
   if (!fix) return { name, status: 'limited', detail: ids, fix: 'debloat doctor --fix' };
-  try {
-    for (const session of dead) await session.takeOut(() => undefined);
-    return { name, status: 'ok', detail: `removed ${dead.length}` };
-  } catch (error) {
-    const fix = 'let the virtual machine run, and run `debloat doctor --fix` again';
-    return { name, status: 'limited', detail: messageOf(error), fix };
+  const problems: string[] = [];
+  for (const session of dead) {
+    try {
+      await session.takeOut(() => undefined);
+    } catch (error) {
+      problems.push(`session ${session.id} in ${session.target}: ${messageOf(error)}`);
+    }
   }
+  if (problems.length === 0) return { name, status: 'ok', detail: `removed ${dead.length}` };
+  return {
+    ...{ name, status: 'limited', detail: problems.join('; ') },
+    fix: 'let the virtual machine run, and run `debloat doctor --fix` again',
+  };
 }

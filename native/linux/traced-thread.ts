@@ -32,15 +32,20 @@ const __WALL = 0x40000000;
 
 /** How long a thread may take to stop, in milliseconds: one in an uninterruptible sleep takes for ever. */
 const patience = 2000;
+/** How long a system call may take: taking an interrupt line from a VM was once seen to take more than 2 s. */
+const callPatience = 10_000;
 /** Looks without a pause: a stop takes some tens of microseconds. */
 const eagerLooks = 60;
+
+/** Where ptrace(2) and waitpid(2) put their answers; a stop is no time to map memory. */
+let scratch: Mapping | undefined;
 
 /**
  * One thread of another process, stopped by ptrace(2). All calls must come from the thread of ours
  * that made it. If we die the kernel lets it go on with the registers that it has then.
  */
 export class TracedThread {
-  readonly #scratch = Mapping.anonymous(4096);
+  readonly #scratch = (scratch ??= Mapping.anonymous(4096));
   readonly #view = this.#scratch.viewAt(0);
   /** Signals that came meanwhile and belong to the thread. */
   readonly #pending: number[] = [];
@@ -56,12 +61,7 @@ export class TracedThread {
    */
   static stop(pid: number, tid: number, options: { suspendSeccomp: boolean }): TracedThread {
     const thread = new TracedThread(processId(pid), processId(tid));
-    try {
-      ptrace(PTRACE_SEIZE, tid, 0, 0);
-    } catch (error) {
-      thread.#scratch.close();
-      throw error;
-    }
+    ptrace(PTRACE_SEIZE, tid, 0, 0);
     try {
       ptrace(PTRACE_INTERRUPT, tid, 0, 0);
       thread.#waitForStop(PTRACE_CONT, (event) => event === PTRACE_EVENT_STOP);
@@ -102,6 +102,7 @@ export class TracedThread {
       this.#waitForStop(
         PTRACE_SYSCALL,
         (event, signal) => event === 0 && signal === systemCallStop,
+        callPatience,
       );
     }
   }
@@ -114,14 +115,16 @@ export class TracedThread {
       for (const signal of others) rawTgkill(this.pid, this.tid, signal);
     } catch (error) {
       if (!failedWith(error, 'ESRCH')) throw error; // it has ended
-    } finally {
-      this.#scratch.close();
     }
   }
 
   /** Wait for a stop of the kind wanted; other signals are kept for later, other stops passed over. */
-  #waitForStop(goOn: number, wanted: (event: number, signal: number) => boolean): void {
-    const end = performance.now() + patience;
+  #waitForStop(
+    goOn: number,
+    wanted: (event: number, signal: number) => boolean,
+    milliseconds = patience,
+  ): void {
+    const end = performance.now() + milliseconds;
     for (let looks = 0; ; looks++) {
       const result = rawWaitpid(this.tid, this.#scratch.address + 2048, WNOHANG | __WALL);
       if (result < 0) throw new SystemError('waitpid', -result);

@@ -47,36 +47,34 @@ it('stops the hypervisor for a moment', async () => {
   const guest = await startKvmGuest({ suite: 'bookworm', directory, modules: diskModules });
   try {
     const script = fileURLToPath(new URL('hijack-once.js', import.meta.url));
-    const output = execFileSync(process.execPath, [script, `${guest.pid}`, image, `${rounds}`]);
-    const all = JSON.parse(output.toString()) as Round[];
-    const figures = (values: number[]) => ({
-      median: quantile(values, 0.5),
-      p99: quantile(values, 0.99),
-    });
-    results['attach, stopped (ms)'] = figures(all.map((round) => round.stopped));
-    results['detach, stopped (ms)'] = figures(all.map((round) => round.detachStopped));
+    const run = (count: number, cache: string) =>
+      JSON.parse(
+        execFileSync(process.execPath, [script, `${guest.pid}`, image, `${count}`, cache], {
+          encoding: 'utf8',
+        }),
+      ) as Round[];
+    // Each in a process of its own, as by the command line: what runs there for the first time takes longer.
+    const all = Array.from({ length: rounds }, () => run(1, join(directory, 'cache'))).flat();
+    const repeated = run(rounds, join(directory, 'another-cache'));
+    const figures = (of: Round[], what: keyof Round) => {
+      const values = of.map((round) => round[what]);
+      return { median: quantile(values, 0.5), p99: quantile(values, 0.99) };
+    };
+    const attach = figures(all, 'stopped');
+    const detach = figures(all, 'detachStopped');
+    const prepare = figures(repeated.slice(1), 'prepare');
+    results['attach, stopped (ms)'] = attach;
+    results['detach, stopped (ms)'] = detach;
+    results['the same 30 times in one process: attach'] = figures(repeated, 'stopped');
+    results['the same 30 times in one process: detach'] = figures(repeated, 'detachStopped');
     results['prepare, cold cache (ms)'] = all[0]?.prepare;
-    results['prepare, warm cache (ms)'] = figures(all.slice(1).map((round) => round.prepare));
-    results['guest (ms)'] = figures(all.map((round) => round.guest));
-    expect(
-      quantile(
-        all.map(({ stopped }) => stopped),
-        0.5,
-      ),
-    ).toBeLessThanOrEqual(2.3);
-    expect(
-      quantile(
-        all.map(({ detachStopped }) => detachStopped),
-        0.5,
-      ),
-    ).toBeLessThanOrEqual(2.3);
+    results['prepare, warm cache (ms)'] = figures(all.slice(1), 'prepare');
+    results['prepare, warm cache, in one process (ms)'] = prepare;
+    results['guest (ms)'] = figures([...all, ...repeated], 'guest');
+    expect(attach.median).toBeLessThanOrEqual(2.3);
+    expect(detach.median).toBeLessThanOrEqual(2.3);
     expect(all[0]?.prepare).toBeLessThanOrEqual(1000);
-    expect(
-      quantile(
-        all.slice(1).map(({ prepare }) => prepare),
-        0.5,
-      ),
-    ).toBeLessThanOrEqual(50);
+    expect(prepare.median).toBeLessThanOrEqual(50);
   } finally {
     await guest.stop();
   }

@@ -22,7 +22,6 @@ const run = `attach-${process.pid}`;
 const image = `debloat-test/${run}:1`;
 const auditLog = join(scratch, 'audit.log');
 const env = { DEBLOAT_AUDIT_LOG: auditLog };
-
 const containers: string[] = [];
 
 function start(name: string, ...options: string[]): string {
@@ -62,22 +61,17 @@ describe('debloat attach docker://', () => {
     ]);
     web = start('web', image);
     const address = inspected(web, '{{.NetworkSettings.IPAddress}}');
-    for (let left = 100; (await status(address)) !== 200; left--) {
-      if (left === 0) throw new Error('nginx does not serve');
-      await sleep(100);
-    }
+    for (let left = 100; (await status(address)) !== 200 && left > 0; left--) await sleep(100);
+    expect(await status(address)).toBe(200);
     // Its health check is a process that comes and goes.
     execFileSync('docker', ['rm', '--force', web]);
     web = start('web2', '--no-healthcheck', image);
-    await soon(() => {
-      expect(execFileSync('docker', ['top', web]).toString()).toContain('worker process');
-    });
+    const top = () => execFileSync('docker', ['top', web]).toString();
+    await soon(() => expect(top()).toContain('worker process'));
   });
 
   afterAll(() => {
-    for (const name of containers) {
-      execFileSync('docker', ['rm', '--force', name], { stdio: 'pipe' });
-    }
+    execFileSync('docker', ['rm', '--force', ...containers], { stdio: 'pipe' });
     execFileSync('docker', ['rmi', '--force', image], { stdio: 'pipe' });
   });
 
@@ -248,10 +242,13 @@ describe('debloat attach docker://', () => {
   it('passes exit codes on, and captures for --exec', async () => {
     expect((await attach(web, '--', 'false')).code).toBe(1);
     expect((await attach(web, '--', 'bash', '-c', 'kill -TERM $$')).code).toBe(143);
-    const missing = await attach(web, '--', 'no-such-command');
-    expect(missing).toMatchObject({
+    expect(await attach(web, '--', 'no-such-command')).toMatchObject({
       code: 127,
       stderr: 'debloat: no-such-command: no such file or directory',
+    });
+    expect(await attach(web, '--cwd', '/no/such', '--', 'true')).toMatchObject({
+      code: 126,
+      stderr: 'debloat: cannot start in /no/such (see --cwd): no such file or directory',
     });
     const json = await attach(web, '--exec', 'echo out; echo err >&2; exit 4', '--format', 'json');
     expect(json.code).toBe(4);
@@ -356,7 +353,7 @@ describe('debloat attach docker://', () => {
   it('is among the sessions while it lasts, and ends by detach', async () => {
     const before = facts(web);
     const session = startCli([
-      ...['attach', '--session', 'listed', '--overlay', overlay, `docker://${web}`, '--'],
+      ...['attach', '--session', 'in-web', '--overlay', overlay, `docker://${web}`, '--'],
       ...['bash', '-c', 'echo ready; exec sleep 4321'],
     ]);
     let said = '';
@@ -364,21 +361,19 @@ describe('debloat attach docker://', () => {
     await soon(() => {
       expect(said).toContain('ready');
     });
-    const listed = JSON.parse(
-      (await runCliWell(['sessions', '--format', 'json'])).stdout,
-    ) as object[];
-    expect(listed).toContainEqual({
-      ...{ session: 'listed', target: `docker://${web}`, way: 'namespaces', state: 'attached' },
+    const { stdout } = await runCliWell(['sessions', '--format', 'json']);
+    expect(JSON.parse(stdout)).toContainEqual({
+      ...{ session: 'in-web', target: `docker://${web}`, way: 'namespaces', state: 'attached' },
       image: expect.stringMatching(/^sha256:/) as string,
       servedBy: session.pid,
     });
     const twin = await runCli([
-      ...['attach', '--session', 'listed', '--overlay', overlay, `docker://${web}`, '--', 'true'],
+      ...['attach', '--session', 'in-web', '--overlay', overlay, `docker://${web}`, '--', 'true'],
     ]);
-    expect(twin.stderr).toContain('A session "listed" exists already');
-    expect((await runCliWell(['detach', 'listed'])).stdout).toBe('listed');
+    expect(twin.stderr).toContain('A session "in-web" exists already');
+    expect((await runCliWell(['detach', 'in-web'])).stdout).toBe('in-web');
     expect((await session).exitCode).toBe(143);
-    expect((await runCliWell(['sessions'])).stdout).not.toContain('listed');
+    expect((await runCliWell(['sessions'])).stdout).not.toContain('in-web');
     expect(facts(web)).toEqual(before);
   });
 

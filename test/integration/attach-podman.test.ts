@@ -130,6 +130,29 @@ describe('debloat attach podman://', () => {
     }
   });
 
+  it('works for a container with users of its own', async () => {
+    const maps = ['--uidmap', '0:100000:65536', '--gidmap', '0:200000:65536'];
+    const container = podman.start('users', ...maps, '--entrypoint', 'sh', image, ...still);
+    const before = facts(container);
+    const script =
+      'bash --version | head -1; id -un; stat -c "%u %g" / /usr/bin/bash /usr/bin/dpkg /etc/passwd;' +
+      'cat /run/.containerenv && echo x > /etc/new && cat /etc/new; readlink /proc/1/exe; cut -c 1-40 /proc/self/uid_map';
+    const { code, stdout, stderr } = await attach(container, '--', 'bash', '-c', script);
+    expect(code).toBe(0);
+    const toldOfUsers = !stderr.includes('mount_setattr');
+    if (toldOfUsers) expect(stderr).toBe('');
+    const owner = toldOfUsers ? '0 0' : '65534 65534';
+    expect(stdout).toMatch(/^GNU bash.*\nroot\n0 0\n/);
+    expect(stdout).toContain(`\n${owner}\n${owner}\n0 0\nx\n/usr/bin/`);
+    expect(stdout).toMatch(/ 100000 +65536$/);
+    const asUser = await attach(container, '--user', 'www-data', '--exec', 'id; echo $HOME');
+    expect(asUser.stdout).toBe('uid=33(www-data) gid=33(www-data) groups=33(www-data)\n/var/www');
+    await soon(() => {
+      expect(facts(container)).toEqual(before);
+    });
+    podman.run('rm', '--force', '--time', '0', container);
+  });
+
   it('is among the targets, and among the sessions while it lasts; ends by detach', async () => {
     const targets = await runCliWell(['targets', '--format', 'json'], { env });
     expect(JSON.parse(targets.stdout)).toContainEqual({

@@ -1,41 +1,15 @@
-import { chmodSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { runCli } from '../support/cli.js';
-import { makeOverlayImage } from '../support/overlay-image.js';
-import { startTcgGuest, type TcgGuest } from '../vm/tcg-guest.js';
+import { hiddenOverlay, startSandboxedGuest } from '../support/sandboxed-guest.js';
+import type { TcgGuest } from '../vm/tcg-guest.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'debloat-attach-sandboxed-'));
-const hidden = join(directory, 'hidden');
-const overlay = join(hidden, 'overlay.squashfs');
+let overlay: string;
+beforeAll(() => (overlay = hiddenOverlay(directory)));
 afterAll(() => rmSync(directory, { recursive: true }));
-
-beforeAll(() => {
-  chmodSync(directory, 0o755); // that its user may go there is not what is tested
-  mkdirSync(hidden);
-  renameSync(makeOverlayImage(directory), overlay);
-});
-
-/** A QEMU of another user, with a mount namespace in which the overlay is not to be seen. */
-async function start(sharedMemory: boolean): Promise<{ guest: TcgGuest; qmp: string }> {
-  const own = mkdtempSync(join(directory, 'guest-'));
-  const qemu = join(own, 'qemu');
-  writeFileSync(
-    qemu,
-    `#!/bin/sh
-exec unshare -m sh -c 'mount -t tmpfs none "${hidden}" && exec qemu-system-x86_64 "$@"' sh "$@"
-`,
-    { mode: 0o755 },
-  );
-  const qmp = join(own, 'second');
-  const guest = await startTcgGuest({
-    ...{ suite: 'bookworm', directory: own, qemu, gdb: true, sharedMemory },
-    modules: ['virtio_pci', 'virtio_blk', 'squashfs', 'overlay'],
-    devices: ['-qmp', `unix:${qmp},server=on,wait=off`, '-runas', 'nobody'],
-  });
-  return { guest, qmp };
-}
 
 const attach = (guest: TcgGuest, qmp: string) =>
   runCli([
@@ -44,7 +18,7 @@ const attach = (guest: TcgGuest, qmp: string) =>
   ]);
 
 it('a session in a machine whose hypervisor cannot open the overlay has it from our server', async () => {
-  const { guest, qmp } = await start(true);
+  const { guest, qmp } = await startSandboxedGuest(directory, { sharedMemory: true });
   try {
     const { stdout, stderr } = await attach(guest, qmp);
     expect(JSON.parse(stdout), stderr).toMatchObject({
@@ -57,7 +31,7 @@ it('a session in a machine whose hypervisor cannot open the overlay has it from 
 });
 
 it('there is none where its memory is not shared, and that is said', async () => {
-  const { guest, qmp } = await start(false);
+  const { guest, qmp } = await startSandboxedGuest(directory, { sharedMemory: false });
   try {
     const { stderr, code } = await attach(guest, qmp);
     expect(stderr).toMatch(/^error: The hypervisor refused blockdev-add: .*No such file/m);

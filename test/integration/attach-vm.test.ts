@@ -141,15 +141,15 @@ describe.each(machines)('sessions in $suite on $machine', (options) => {
 
   it('are listed while they last, and end by detach', async () => {
     const before = await settledState();
-    const { session } = await open('listed');
+    const { session } = await open('listed-vm');
     const { stdout } = await runCliWell(['sessions', '--format', 'json']);
     expect(JSON.parse(stdout)).toContainEqual({
-      ...{ session: 'listed', target: `qemu://${guest.pid}`, image: overlay, way: 'gdb stub' },
+      ...{ session: 'listed-vm', target: `qemu://${guest.pid}`, image: overlay, way: 'gdb stub' },
       ...{ state: 'attached', servedBy: session.pid },
     });
-    await runCliWell(['detach', 'listed']);
+    await runCliWell(['detach', 'listed-vm']);
     expect((await session).exitCode).toBe(143);
-    expect((await runCliWell(['sessions'])).stdout).not.toContain('listed');
+    expect((await runCliWell(['sessions'])).stdout).not.toContain('listed-vm');
     expect(await settledState()).toBe(before);
   });
 

@@ -1,24 +1,8 @@
 #!/usr/bin/env bash
 # The original image, back inside the running microVM of the debloated one: under QEMU, without KVM.
-. "$(dirname "$0")/lib.sh"
-here=$(dirname "$0")
-export DEBLOAT_TEST_STATE
-DEBLOAT_TEST_STATE=$(mktemp -d "${TMPDIR:-/tmp}/dbt-XXXXXX")
+. "$(dirname "$0")/demo-lib.sh"
 machine=
-finish() {
-  [ -z "$machine" ] || kill "$machine" 2>/dev/null || true
-  rm -rf "$DEBLOAT_TEST_STATE"
-}
-trap finish EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM HUP
-
-title() { printf '\n\033[1m%s\033[0m\n' "$*" >&2; }
-show() { # print a command as a user would type it, then run it
-  printf '$ %s\n' "$*" >&2
-  "$@"
-}
-debloat() { node "$repo/dist/cli/main.js" "$@"; }
+stop_demo() { [ -z "$machine" ] || kill "$machine" 2>/dev/null || true; }
 
 title "1. Set-up"
 "$here/packages.sh" demo

@@ -1,23 +1,7 @@
 #!/usr/bin/env bash
 # The main job, from nothing, on the embedded default: no daemon but a registry on loopback.
-. "$(dirname "$0")/lib.sh"
-here=$(dirname "$0")
-export DEBLOAT_TEST_STATE
-DEBLOAT_TEST_STATE=$(mktemp -d "${TMPDIR:-/tmp}/dbt-XXXXXX")
-finish() {
-  "$here/registry.sh" stop
-  rm -rf "$DEBLOAT_TEST_STATE"
-}
-trap finish EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM HUP
-
-title() { printf '\n\033[1m%s\033[0m\n' "$*" >&2; }
-show() { # print a command as a user would type it, then run it
-  printf '$ %s\n' "$*" >&2
-  "$@"
-}
-debloat() { node "$repo/dist/cli/main.js" "$@"; }
+. "$(dirname "$0")/demo-lib.sh"
+stop_demo() { "$here/registry.sh" stop; }
 
 title "1. Set-up"
 "$here/packages.sh" demo

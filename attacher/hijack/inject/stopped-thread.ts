@@ -9,7 +9,7 @@ import {
   parameterRoom,
   signalFrame,
 } from './call-frame.js';
-import type { Gate } from './gate.js';
+import type { Gate, GateCall } from './gate.js';
 import type { Gadgets } from './gadgets.js';
 
 const NR_ioctl = 16n;
@@ -31,11 +31,12 @@ export class StoppedThread {
   readonly #injection: Injection;
   readonly #saved: UserRegisters;
   readonly #mask: bigint;
-  readonly #since = performance.now();
   /** The way back, the same for every call, is in the thread's memory. */
   #prepared = false;
-  /** Where the thread is now; it is traced no more. */
+  /** Where the thread is now, or its deputy; it is traced no more. */
   #gate: Gate | undefined;
+  /** When it went on, if it has already. */
+  #wentOn: number | undefined;
 
   private constructor(thread: TracedThread, injection: Injection, saved: UserRegisters) {
     this.#thread = thread;
@@ -81,7 +82,7 @@ export class StoppedThread {
     args: (number | bigint | 'pointer')[],
     parameters?: Uint8Array,
   ): number {
-    if (this.#gate) return this.#gate.call(name, number, args, parameters);
+    if (this.#gate) return this.#gate.call([{ name, number, args, parameters }])[0]?.result ?? 0;
     if (parameters && parameters.length > parameterRoom)
       throw new RangeError('parameters too long');
     const { memory, gadgets } = this.#injection;
@@ -92,35 +93,33 @@ export class StoppedThread {
     if (!this.#prepared) memory.write(frame.address, frame.bytes);
     this.#prepared = true;
     this.#thread.setRegisters(frame.registers);
-    try {
-      this.#thread.throughSystemCall();
-      const result = BigInt.asIntN(64, this.#thread.registers().get('rax'));
-      if (result < 0n && result > -4096n) throw new SystemError(name, Number(-result));
-      return Number(result);
-    } finally {
-      this.#thread.setRegisters(this.#saved);
-    }
+    // Where this fails it does not stand: it is in the call still, and goes back by itself afterwards.
+    this.#thread.throughSystemCall();
+    const result = BigInt.asIntN(64, this.#thread.registers().get('rax'));
+    this.#thread.setRegisters(this.#saved);
+    if (result < 0n && result > -4096n) throw new SystemError(name, Number(-result));
+    return Number(result);
   }
 
-  /** `call` of one that answers in its parameters: those as they are afterwards. */
-  ask(
-    name: string,
-    number: number,
-    args: (number | bigint | 'pointer')[],
-    parameters: Uint8Array,
-  ): Uint8Array {
-    this.call(name, number, args, parameters);
-    if (this.#gate) return this.#gate.parameters(parameters.length);
-    return this.#injection.memory.read(parameterAddress(this.#saved), parameters.length);
+  /**
+   * Calls one after the other, at the gate in one go; their parameters as they are afterwards. Throws
+   * SystemError for the first that fails.
+   */
+  ask(calls: readonly GateCall[]): Uint8Array[] {
+    if (this.#gate) return this.#gate.call(calls).map(({ parameters }) => parameters);
+    return calls.map(({ name, number, args, parameters }) => {
+      this.call(name, number, args, parameters);
+      return this.#injection.memory.read(parameterAddress(this.#saved), parameters?.length ?? 0);
+    });
   }
 
   /**
    * Go on by the gate: the thread is sent there, and is not traced from then on. Not where it has
-   * filters of system calls, which rest only while it is traced.
+   * filters of system calls, which rest only while it is traced, nor where a deputy never came back.
    */
   passTo(gate: Gate): void {
     const { memory, filtered } = this.#injection;
-    if (filtered || this.#gate) return;
+    if (filtered || this.#gate || gate.hasDeputy) return;
     gate.open();
     const frame = signalFrame(this.#saved, this.#mask);
     memory.write(frame.address, frame.bytes);
@@ -129,6 +128,7 @@ export class StoppedThread {
         rip: BigInt(gate.code),
         rsp: BigInt(frameAddress(frame)),
         rbx: BigInt(gate.remoteAddress),
+        r12: 0n,
         orig_rax: -1n,
       }),
     );
@@ -136,10 +136,23 @@ export class StoppedThread {
     this.#gate = gate;
   }
 
-  /** Let the thread go on; how long it stood, in milliseconds. */
+  /**
+   * Let the thread go on already, and a new one of its process make the calls that follow: those on a
+   * vCPU would wait for it. Where there is no gate, or there can be no more threads, it stays.
+   */
+  deputize(): void {
+    if (this.#gate?.deputize() === true) this.#wentOn = performance.now();
+  }
+
+  /** Whether it was sent to a gate. */
+  get wasAtGate(): boolean {
+    return this.#gate !== undefined;
+  }
+
+  /** Let the thread go on; when it did (performance.now()). */
   resume(): number {
     if (this.#gate) this.#gate.close();
     else this.#thread.resume();
-    return performance.now() - this.#since;
+    return this.#wentOn ?? performance.now();
   }
 }

@@ -1,3 +1,4 @@
+import type { GateCall } from '../inject/gate.js';
 import type { StoppedThread } from '../inject/stopped-thread.js';
 
 /** Requests of a vCPU descriptor (<linux/kvm.h>). */
@@ -54,17 +55,24 @@ export class VcpuCalls {
 
   /** Where the vCPU is. */
   rip(): bigint {
-    return this.#get('KVM_GET_REGS', KVM_GET_REGS, Regs.size).getBigUint64(Regs.rip, true);
+    const [registers] = this.thread.ask([this.#call('KVM_GET_REGS', KVM_GET_REGS, Regs.size)]);
+    return viewOf(registers).getBigUint64(Regs.rip, true);
   }
 
   state(): VcpuState {
-    const mp = this.#get('KVM_GET_MP_STATE', KVM_GET_MP_STATE, 4).getUint32(0, true);
-    const registers = this.#get('KVM_GET_REGS', KVM_GET_REGS, Regs.size);
-    const special = this.#get('KVM_GET_SREGS', KVM_GET_SREGS, Sregs.size);
-    const events = this.#get('KVM_GET_VCPU_EVENTS', KVM_GET_VCPU_EVENTS, Events.size);
+    const answers = this.thread.ask([
+      this.#call('KVM_GET_MP_STATE', KVM_GET_MP_STATE, 4),
+      this.#call('KVM_GET_REGS', KVM_GET_REGS, Regs.size),
+      this.#call('KVM_GET_SREGS', KVM_GET_SREGS, Sregs.size),
+      this.#call('KVM_GET_VCPU_EVENTS', KVM_GET_VCPU_EVENTS, Events.size),
+    ]);
+    const mp = viewOf(answers[0]).getUint32(0, true);
+    const registers = viewOf(answers[1]);
+    const special = viewOf(answers[2]);
+    const events = viewOf(answers[3]);
     const { exceptionInjected, exceptionPending, interruptInjected, shadow, nmiInjected } = Events;
     return {
-      registers: new Uint8Array(registers.buffer, registers.byteOffset, Regs.size).slice(),
+      registers: new Uint8Array(registers.buffer, registers.byteOffset, Regs.size),
       rip: registers.getBigUint64(Regs.rip, true),
       rflags: registers.getBigUint64(Regs.rflags, true),
       level: special.getUint16(Sregs.codeSelector, true) & 3,
@@ -84,32 +92,33 @@ export class VcpuCalls {
     };
   }
 
-  /** Send the vCPU to `rip` with `rflags`, all other registers as in `state`; out of HLT if need be. */
+  /**
+   * Send the vCPU to `rip` with `rflags`, all other registers as in `state`; out of HLT if need be, and
+   * that first: there with its interrupts off it would wait for ever if we died in between.
+   */
   sendTo(state: VcpuState, rip: bigint, rflags: bigint): void {
     const registers = new DataView(state.registers.slice().buffer);
     registers.setBigUint64(Regs.rip, rip, true);
     registers.setBigUint64(Regs.rflags, rflags, true);
-    this.#set('KVM_SET_REGS', KVM_SET_REGS, registers);
-    // Between the two the vCPU still waits in HLT: an interrupt would return to `rip`, which is as good.
-    if (state.halted) {
-      const runnable = new DataView(new ArrayBuffer(4));
-      runnable.setUint32(0, KVM_MP_STATE_RUNNABLE, true);
-      this.#set('KVM_SET_MP_STATE', KVM_SET_MP_STATE, runnable);
-    }
+    const runnable = new DataView(new ArrayBuffer(4));
+    runnable.setUint32(0, KVM_MP_STATE_RUNNABLE, true);
+    this.thread.ask([
+      ...(state.halted ? [this.#call('KVM_SET_MP_STATE', KVM_SET_MP_STATE, runnable)] : []),
+      this.#call('KVM_SET_REGS', KVM_SET_REGS, registers),
+    ]);
   }
 
-  #get(name: string, request: number, size: number): DataView {
-    const answer = this.thread.ask(
-      name,
-      NR_ioctl,
-      [this.vcpuFd, request, 'pointer'],
-      new Uint8Array(size),
-    );
-    return new DataView(answer.buffer, answer.byteOffset, answer.length);
+  /** `parameters`: what is set, or how many bytes are to be had. */
+  #call(name: string, request: number, parameters: DataView | number): GateCall {
+    return {
+      ...{ name, number: NR_ioctl, args: [this.vcpuFd, request, 'pointer'] },
+      parameters: new Uint8Array(
+        typeof parameters === 'number' ? new ArrayBuffer(parameters) : parameters.buffer,
+      ),
+    };
   }
+}
 
-  #set(name: string, request: number, parameters: DataView): void {
-    const bytes = new Uint8Array(parameters.buffer);
-    this.thread.call(name, NR_ioctl, [this.vcpuFd, request, 'pointer'], bytes);
-  }
+function viewOf(bytes: Uint8Array = new Uint8Array()): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
 }

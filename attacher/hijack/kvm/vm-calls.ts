@@ -75,12 +75,13 @@ export class VmCalls {
   redirections(): bigint[] {
     const parameters = new DataView(new ArrayBuffer(8 + 512));
     parameters.setUint32(0, KVM_IRQCHIP_IOAPIC, true);
-    const answer = this.thread.ask(
-      'KVM_GET_IRQCHIP',
-      NR_ioctl,
-      [this.vmFd, KVM_GET_IRQCHIP, 'pointer'],
-      new Uint8Array(parameters.buffer),
-    );
+    const [answer = new Uint8Array()] = this.thread.ask([
+      {
+        ...{ name: 'KVM_GET_IRQCHIP', number: NR_ioctl },
+        args: [this.vmFd, KVM_GET_IRQCHIP, 'pointer'],
+        parameters: new Uint8Array(parameters.buffer),
+      },
+    ]);
     // struct kvm_ioapic_state: base address, ioregsel, id, irr, pad; then the table
     const view = new DataView(answer.buffer, answer.byteOffset);
     return Array.from({ length: 24 }, (_, pin) => view.getBigUint64(8 + 24 + pin * 8, true));

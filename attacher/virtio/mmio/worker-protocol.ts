@@ -22,14 +22,6 @@ export interface MmioOptions {
   id: string;
 }
 
-/** What the worker is started with. */
-export interface WorkerOptions extends MmioOptions {
-  /** The eventfd that ends it. */
-  stop: number;
-  /** Memory of the statistics. */
-  statistics: SharedArrayBuffer;
-}
-
 /** Why serving ended. */
 export type EndReason = 'stopped' | 'hypervisor gone';
 
@@ -44,9 +36,3 @@ export interface MmioReport {
   reason: EndReason;
   statistics: Record<Counter, number>;
 }
-
-export type WorkerMessage =
-  | { kind: 'ready'; facts: MmioFacts }
-  | { kind: 'log'; line: string }
-  | { kind: 'failed'; message: string; hint?: string | undefined }
-  | { kind: 'ended'; reason: EndReason };

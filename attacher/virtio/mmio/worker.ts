@@ -1,4 +1,4 @@
-import { parentPort, workerData } from 'node:worker_threads';
+import { workerData } from 'node:worker_threads';
 import { DebloatError, messageOf } from '../../../analyzer/errors.js';
 import { closeDescriptor } from '../../../native/linux/event.js';
 import { openProcess } from '../../../native/linux/process-memory.js';
@@ -8,48 +8,34 @@ import type { Disk } from '../disk/disk.js';
 import { FailedDisk } from '../disk/failed-disk.js';
 import { openDisk } from '../disk/open-disk.js';
 import { openEngine } from '../disk/open-engine.js';
+import { serveInThread, type ThreadOptions } from '../serving-thread.js';
 import { openGuestMemory } from './queue-memory.js';
 import { DeviceWindow } from './window.js';
 import { WindowLoop } from './window-loop.js';
-import type { EndReason, MmioDisk, WorkerMessage, WorkerOptions } from './worker-protocol.js';
+import type { EndReason, MmioDisk, MmioFacts, MmioOptions } from './worker-protocol.js';
 
-// One disk, one thread: it waits in epoll, so it has nothing to do with the main thread's events.
-const options = workerData as WorkerOptions;
-const tell = (message: WorkerMessage) => parentPort?.postMessage(message);
-try {
-  tell({ kind: 'ended', reason: serve(open(options.disk)) });
-} catch (error) {
-  if (!(error instanceof DebloatError)) throw error;
-  tell({ kind: 'failed', message: error.message, hint: error.hint });
-}
-
-function open(disk: MmioDisk): Disk {
-  return 'kind' in disk ? new FailedDisk() : openDisk(disk);
-}
-
-function serve(disk: Disk): EndReason {
+const options = workerData as MmioOptions & ThreadOptions;
+await serveInThread<MmioFacts, EndReason>((tell) => {
   const { memory: owner, doorbells, interrupt, stop, id } = options;
+  const disk = open(options.disk);
   const memory = openGuestMemory(owner.pid, owner.regions);
   const window = new DeviceWindow(options.window);
   const process = watch(owner.pid);
   const engine = openEngine(disk);
   const loop = new WindowLoop({
-    disk,
+    ...{ disk, memory, window, id, stop, process, interrupt },
     engine: memory.engine(engine),
-    memory,
-    window,
-    id,
     ...doorbells,
-    stop,
-    process,
-    interrupt,
     statistics: new Statistics(options.statistics),
-    log: (line) => tell({ kind: 'log', line }),
+    log: tell.log,
   });
   try {
-    begin(window, disk, loop);
-    const facts = { size: window.sectors * sectorSize, readOnly: disk.readOnly };
-    tell({ kind: 'ready', facts: { ...facts, engine: engine.name, memory: memory.kind } });
+    if (options.takeOver) checkTakenOver(window, disk);
+    else window.initialize({ sectors: disk.sectors, offered: loop.offered });
+    tell.ready({
+      ...{ size: window.sectors * sectorSize, readOnly: disk.readOnly },
+      ...{ engine: engine.name, memory: memory.kind },
+    });
     for (;;) {
       const state = loop.turn(-1);
       if (state !== 'on') return state;
@@ -60,6 +46,10 @@ function serve(disk: Disk): EndReason {
     window.close();
     closeDescriptor(process);
   }
+});
+
+function open(disk: MmioDisk): Disk {
+  return 'kind' in disk ? new FailedDisk() : openDisk(disk);
 }
 
 function watch(pid: number): number {
@@ -70,12 +60,8 @@ function watch(pid: number): number {
   }
 }
 
-/** A device of ours in the window: a new one, or the one that a driver knows already. */
-function begin(window: DeviceWindow, disk: Disk, loop: WindowLoop): void {
-  if (!options.takeOver) {
-    window.initialize({ sectors: disk.sectors, offered: loop.offered });
-    return;
-  }
+/** Throws DebloatError unless the window has the device that a driver knows, and `disk` can be behind it. */
+function checkTakenOver(window: DeviceWindow, disk: Disk): void {
   if (!window.initialized) throw new DebloatError('there is no disk in the guest to take over');
   if (disk instanceof FailedDisk || disk.sectors === window.sectors) return;
   throw new DebloatError(

@@ -195,6 +195,23 @@ describe('the transport', () => {
     expect(request({ ...bench, client: third }, IN, 0, 512).status).toBe(0);
   });
 
+  it('acknowledges to a client that goes on where another server had agreed to, as QEMU does', () => {
+    const bench = serve(readOnly);
+    bench.client.close();
+    cleanups.splice(cleanups.length - 1, 1);
+    const next = bench.connect();
+    const { base, size, userBase, fd } = bench.memory;
+    next.send(Message.setFeatures, u64(allFeatures | (1n << 30n)));
+    const region = concat(u64(0), u64(base), u64(size), u64(userBase), u64(0));
+    const { payload } = next.ask(Message.addMemReg, region, [fd], 9);
+    expect(payload.getBigUint64(0, true)).toBe(0n);
+    next.startQueue(0, bench.queue);
+    expect(request({ ...bench, client: next }, IN, 0, 512).status).toBe(0);
+    // Who agrees on features without it gets none.
+    next.send(Message.setProtocolFeatures, u64(0));
+    expect(() => next.ask(Message.setVringEnable, u32(0, 1), [], 9)).toThrow('no reply');
+  });
+
   it('ends when told to', () => {
     const path = join(directory, 'stop');
     const listener = listenAt(path);

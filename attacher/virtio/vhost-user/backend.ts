@@ -29,7 +29,8 @@ export interface BackendOptions extends VringsOptions {
 export class Backend {
   readonly #vrings: Vrings;
   readonly #options: BackendOptions;
-  #protocolFeatures = 0n;
+  /** Undefined until the client has said them. */
+  #protocolFeatures: bigint | undefined;
 
   constructor(options: BackendOptions) {
     this.#options = options;
@@ -40,9 +41,14 @@ export class Backend {
     return this.#vrings.all;
   }
 
-  /** Whether the client may ask for acknowledgements. */
+  /**
+   * Whether the client may ask for acknowledgements. One that has said no features goes on with what it
+   * agreed on with a server before us: QEMU does so where that was killed just before it started the
+   * device, and would wait for its answer for ever.
+   */
   get acknowledges(): boolean {
-    return hasFeature(this.#protocolFeatures, ProtocolFeature.replyAck);
+    const features = this.#protocolFeatures;
+    return features === undefined || hasFeature(features, ProtocolFeature.replyAck);
   }
 
   /**

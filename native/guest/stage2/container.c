@@ -10,46 +10,52 @@
 static const char *const kinds[] = { "net", "ipc", "uts", "cgroup", "pid", NULL };
 static int namespaces[5] = { -1, -1, -1, -1, -1 }, mounts = -1, root = -1;
 
-static int open_of(u32 process, const char *what, int flags)
-{
-	char path[64] = "";
-
-	append_number(path, sizeof path, process);
-	append(path, sizeof path, "/");
-	append(path, sizeof path, what);
-	return call(openat, proc_folder, path, flags | O_RDONLY | O_CLOEXEC);
-}
-
 int container_open(u32 process)
 {
 	int index;
 
-	mounts = open_of(process, "ns/mnt", 0);
-	root = open_of(process, "root", O_DIRECTORY);
+	mounts = open_process(process, "ns/mnt", 0);
+	root = open_process(process, "root", O_DIRECTORY);
 	if (mounts < 0 || root < 0)
 		return failed("find the container's process", mounts < 0 ? mounts : root);
 	for (index = 0; kinds[index]; index++) {
 		char name[16] = "ns/";
 
 		append(name, sizeof name, kinds[index]);
-		namespaces[index] = open_of(process, name, 0);
+		namespaces[index] = open_process(process, name, 0);
 	}
-	return 0;
+	return users_open(process);
+}
+
+/* A mount of the same files that is in no namespace, or -errno. */
+static int take(const char *path, int flags)
+{
+	return call(open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | flags);
 }
 
 int container_enter(const char *overlay)
 {
-	int tree, index, result;
+	int tree, bare, index, result;
 
-	tree = call(open_tree, AT_FDCWD, overlay, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+	tree = take(overlay, AT_RECURSIVE);
 	if (tree < 0)
 		return failed("take the overlay along (open_tree)", tree);
+	result = users_own(tree);
+	if (result)
+		note("the overlay's files belong to nobody that the container knows (mount_setattr)",
+		     result);
 	mounts_are_ours = 0;
 	result = call(setns, mounts, CLONE_NEWNS);
 	if (!result)
 		result = call(fchdir, root);
 	if (result)
 		return failed("enter the container's mounts", result);
+	/*
+	 * The root without what is mounted in it, while the kernel gives it: in a copy of a namespace
+	 * that belongs to other users those mounts are locked (mount_namespaces(7)), and then neither
+	 * overlayfs nor a bind mount takes the root without them.
+	 */
+	bare = take(".", 0);
 	/* Before the change of root: that may be a folder, where no mounts can be made private. */
 	result = own_mounts();
 	if (result)
@@ -63,6 +69,10 @@ int container_enter(const char *overlay)
 	result = call(move_mount, tree, "", AT_FDCWD, "o", MOVE_MOUNT_F_EMPTY_PATH);
 	if (result)
 		return failed("mount the overlay in the container (move_mount)", result);
+	if (bare >= 0 && !call(move_mount, bare, "", AT_FDCWD, "b", MOVE_MOUNT_F_EMPTY_PATH)) {
+		mount_at(NULL, "b", NULL, MS_PRIVATE, NULL);
+		base = "b";
+	}
 	for (index = 0; kinds[index]; index++) {
 		if (namespaces[index] < 0)
 			continue;

@@ -57,6 +57,17 @@ static void make_folder_like(const char *model, const char *to)
 	call(fchmodat, AT_FDCWD, to, attributes.mode & 07777);
 }
 
+static int make_read_only(const char *path)
+{
+	struct mount_attributes attributes = { .set = MOUNT_ATTR_RDONLY };
+	int result = mount_at(NULL, path, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL);
+
+	/* That would also take other restrictions away, which may be locked (mount_namespaces(7)). */
+	if (result == -EPERM)
+		result = call(mount_setattr, AT_FDCWD, path, 0, &attributes, sizeof attributes);
+	return result;
+}
+
 static int place(const char *from, const char *to, int type)
 {
 	int result;
@@ -77,8 +88,13 @@ static int place(const char *from, const char *to, int type)
 	if (is_submount(from + 1)) /* comes later, as what it is; from is "/" and "/dev" joined */
 		return 0;
 	result = mount_at(from, to, NULL, MS_BIND, NULL);
+	if (result)
+		return result;
 	/* There is no copy in between: writing would change the system itself. */
-	return result ? result : mount_at(NULL, to, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL);
+	result = make_read_only(to);
+	if (result)
+		call(umount2, to, MNT_DETACH);
+	return result;
 }
 
 static int merge_at(const char *upper, const char *lower, const char *target, int depth);
@@ -88,9 +104,12 @@ static int add_entries(const char *folder, const char *other, const char *target
 		       int depth)
 {
 	u8 entries[ENTRIES_BYTES];
-	int opened = call(openat, AT_FDCWD, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC), result = 0;
+	int opened, result = 0;
 	s64 got;
 
+	if (depth > DEPTH_MOST)
+		return -ENAMETOOLONG;
+	opened = call(openat, AT_FDCWD, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (opened < 0)
 		return opened;
 	while (!result && (got = call(getdents64, opened, entries, sizeof entries)) > 0) {
@@ -106,11 +125,14 @@ static int add_entries(const char *folder, const char *other, const char *target
 			if (join(from, folder, entry->name) || join(beside, other, entry->name) ||
 			    join(to, target, entry->name))
 				continue;
-			if (equal(from + 1, covered)) /* "/" and "/mnt" joined */
+			if (base[0] == '/' && equal(from + 1, covered)) /* "/" and "/mnt" joined */
 				continue;
-			if (!exists(beside))
+			if (!exists(beside)) {
 				result = place(from, to, entry->type);
-			else if (!is_upper)
+				/* With mounts in it that are locked (container.c) it is not to be had whole. */
+				if (result == -EINVAL && entry->type == DT_DIR)
+					result = add_entries(from, beside, to, 1, depth + 1);
+			} else if (!is_upper)
 				continue;
 			else if (is_submount(beside + 1))
 				make_folder_like(beside, to);
@@ -132,8 +154,6 @@ static int merge_at(const char *upper, const char *lower, const char *target, in
 {
 	int result;
 
-	if (depth > DEPTH_MOST)
-		return -ENAMETOOLONG;
 	make_folder_like(upper, target);
 	result = add_entries(upper, lower, target, 1, depth);
 	return result ? result : add_entries(lower, upper, target, 0, depth);

@@ -7,7 +7,7 @@
 #define FSMOUNT_CLOEXEC 1
 
 int proc_folder = -1;
-const char *covered = "";
+const char *covered = "", *base = "/";
 int mounts_are_ours;
 
 int mount_at(const char *source, const char *target, const char *type, u64 flags,
@@ -76,7 +76,7 @@ static int cover_some_folder(void)
 
 int workspace(void)
 {
-	static const char *const folders[] = { "o", "r", "u", "w", "y", "p", NULL };
+	static const char *const folders[] = { "o", "b", "r", "u", "w", "y", "p", NULL };
 	int result, index;
 
 	result = read_submounts();
@@ -87,6 +87,8 @@ int workspace(void)
 		return failed("find a folder to work in", result);
 	for (index = 0; folders[index]; index++)
 		call(mkdirat, AT_FDCWD, folders[index], 0755);
+	/* The new root's owner. */
+	call(fchownat, AT_FDCWD, "u", users_outside(USER, 0), users_outside(GROUP, 0), 0);
 	result = mount_at("devpts", "p", "devpts", 0, "newinstance,ptmxmode=0666,mode=620");
 	return result ? failed("mount devpts", result) : 0;
 }

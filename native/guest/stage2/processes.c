@@ -10,6 +10,16 @@ static u32 number_of(const char *text)
 	return *text ? 0 : number;
 }
 
+int open_process(u32 process, const char *what, int flags)
+{
+	char path[64] = "";
+
+	append_number(path, sizeof path, process);
+	append(path, sizeof path, "/");
+	append(path, sizeof path, what);
+	return call(openat, proc_folder, path, flags | O_RDONLY | O_CLOEXEC);
+}
+
 int process_link(const char *process, const char *what, char *name, u64 size)
 {
 	char path[64] = "";

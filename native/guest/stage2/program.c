@@ -55,16 +55,21 @@ static int execute(void)
 
 static int become_user(void)
 {
-	int result;
+	int result = 0;
 
 	if (!settings.has_user)
 		return 0;
-	result = call(setgroups, settings.group_count, settings.groups);
+	if (settings.group_count || !users_are_others())
+		result = call(setgroups, settings.group_count, settings.groups);
 	if (!result)
 		result = call(setgid, settings.gid);
 	if (!result)
 		result = call(setuid, settings.uid);
-	return result ? failed("become the user", result) : 0;
+	if (result == -EINVAL) /* setuid(2), setgid(2): it is not mapped */
+		failed("the container's user namespace has no such user or group", 0);
+	else if (result)
+		failed("become the user", result);
+	return result;
 }
 
 /* The kernel's struct sigaction, of which only the handler is set. */
@@ -73,6 +78,16 @@ void signal_action(int number, u64 handler)
 	u64 action[4] = { handler, 0, 0, 0 };
 
 	call(rt_sigaction, number, action, 0, 8);
+}
+
+/* "cannot start in /no/such (see --cwd)" */
+static void cannot_start(int error)
+{
+	char what[PATH_BYTES] = "cannot start in ";
+
+	append(what, sizeof what, settings.directory);
+	append(what, sizeof what, " (see --cwd)");
+	failed(what, error);
 }
 
 /* In the new process; never returns. */
@@ -91,10 +106,12 @@ static void run(int input, int output, int errors, int terminal)
 	if (!result && settings.directory) {
 		result = call(chdir, settings.directory);
 		if (result)
-			failed(settings.directory, result);
+			cannot_start(result);
 	}
-	if (terminal && settings.has_user)
-		call(fchown, 0, settings.uid, -1);
+	if (terminal)
+		call(fchown, 0, users_outside(USER, settings.uid), -1);
+	if (!result)
+		result = users_enter();
 	if (!result)
 		result = become_user();
 	if (result)

@@ -4,10 +4,17 @@
 /* What is written goes to memory and is gone with the session: nothing of the root changes. */
 static int overlay_root(void)
 {
-	int result = mount_at("overlay", "r", "overlay", 0, "lowerdir=o:/,upperdir=u,workdir=w");
+	char options[64] = "lowerdir=o:";
+	u64 length;
+	int result;
 
+	append(options, sizeof options, base);
+	length = length_of(options);
+	append(options, sizeof options, ",upperdir=u,workdir=w");
+	result = mount_at("overlay", "r", "overlay", 0, options);
+	options[length] = 0;
 	if (result == -EINVAL || result == -EIO) /* a memory file system without the needed attributes */
-		result = mount_at("overlay", "r", "overlay", MS_RDONLY, "lowerdir=o:/");
+		result = mount_at("overlay", "r", "overlay", MS_RDONLY, options);
 	return result;
 }
 
@@ -29,10 +36,10 @@ int build_root(void)
 	int result = overlay_root();
 
 	if (result) {
-		note("mount an overlayfs", result);
+		note("the tree is bind mounts, read-only, for the kernel refuses overlayfs", result);
 		result = mount_at("debloat", "r", "tmpfs", 0, "mode=755");
 		if (!result)
-			result = merge("o", "/", "r");
+			result = merge("o", base, "r");
 	}
 	if (result)
 		return failed("build the original tree", result);

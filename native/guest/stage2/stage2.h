@@ -52,11 +52,12 @@ extern struct settings settings;
 int read_settings(void);
 
 /* mounts.c: a mount namespace of our own, and in it a file system in memory as the current
- * directory, with the folders o(verlay), r(oot), u(pper), w(ork), s(y)sfs, dev(p)ts. */
+ * directory, with the folders o(verlay), b(ase), r(oot), u(pper), w(ork), s(y)sfs, dev(p)ts. */
 int private_mounts(void);
 int own_mounts(void);
 extern int mounts_are_ours; /* whether the namespace we are in is one that we made */
 extern const char *covered; /* the folder that the workspace hides, "/mnt" */
+extern const char *base;    /* the running system's root: "/", or "b" without its mounts */
 int workspace(void);
 int mount_at(const char *source, const char *target, const char *type, u64 flags,
 	     const char *options);
@@ -70,6 +71,7 @@ int mount_number(u64 number, const char *target);
 int mount_file(const char *path, const char *target);
 
 /* processes.c: the guest's processes, found through proc_folder. */
+int open_process(u32 process, const char *what, int flags);
 int process_link(const char *process, const char *what, char *name, u64 size);
 void each_process(void (*visit)(const char *name, u32 process));
 
@@ -89,6 +91,16 @@ int container_find(const char *name, u32 *process);
 int container_open(u32 process);
 /* Takes the tree at `overlay` along into a copy of its mount namespace, as a descriptor. */
 int container_enter(const char *overlay);
+/* users.c */
+enum id_kind { USER, GROUP };
+int users_open(u32 process);
+int users_are_others(void); /* whether it has users of its own */
+/* What an ID of that container is outside of it; itself, where the users are ours. */
+u32 users_outside(enum id_kind kind, u32 id);
+/* Have a mount's files, which is in no namespace yet, belong to the container's users. */
+int users_own(int tree);
+/* In the program's process, after all that only the machine's root may do. */
+int users_enter(void);
 /* overlay.c: the overlay's tree at "o", wherever it comes from and wherever we go. */
 int overlay_prepare(void);
 

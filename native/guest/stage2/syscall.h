@@ -58,6 +58,7 @@ static inline long system_call(long number, long a, long b, long c, long d, long
 #define O_NOFOLLOW 0400000
 #endif
 
+#define EPERM 1
 #define ENOENT 2
 #define EINTR 4
 #define EIO 5
@@ -89,7 +90,19 @@ static inline long system_call(long number, long a, long b, long c, long d, long
 #define MS_REC 16384
 #define MS_PRIVATE (1 << 18)
 #define MNT_DETACH 2
+
+/* include/uapi/linux/mount.h, from Linux 5.12 on; of the same number on both architectures. */
+#ifndef __NR_mount_setattr
+#define __NR_mount_setattr 442
+#endif
+#define MOUNT_ATTR_RDONLY 1
+#define MOUNT_ATTR_IDMAP 0x100000
+struct mount_attributes {
+	u64 set, clear, propagation, users;
+};
+
 #define CLONE_NEWNS 0x20000
+#define CLONE_NEWUSER 0x10000000
 
 struct timespec {
 	s64 seconds, nanoseconds;

@@ -1,0 +1,130 @@
+import { execa } from 'execa';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { expect } from 'vitest';
+import { gdbSessions } from '../../attacher/gdb/journal.js';
+import type { TcgGuest } from '../vm/tcg-guest.js';
+import { runCli } from './cli.js';
+import type { KillAt, KillingProxy } from './stub-proxy.js';
+
+const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+
+/** For a guest: what must be the same afterwards, how much memory is free (kB), and that it goes on. */
+export const tellingScript = `
+mkdir -p /dev/pts
+while :; do
+  n=$((n+1))
+  free=$(sed -n 's/MemFree: *\\([0-9]*\\).*/\\1/p' /proc/meminfo)
+  echo "tick $n $free state $(ls -A / /dev /tmp /sys/block | md5sum) $(md5sum </proc/mounts) debloat:$(ps | grep -c '[d]ebloat-')"
+  sleep 0.3
+done &
+`;
+
+export interface Tick {
+  number: number;
+  free: number;
+  state: string;
+}
+
+/** Steps take seconds each, and all of them minutes: of each kind the first is tried, unless asked for. */
+export const everyStep = process.env['DEBLOAT_TEST_EVERY_STEP'] !== undefined;
+
+/**
+ * Where a session that sent these packets may be killed: from its first breakpoint on, and wherever it
+ * has a stub opened or closed; of registers, which are set one by one, at some.
+ */
+export function stepsOf(packets: readonly string[]): KillAt[] {
+  const first = packets.findIndex((packet) => packet.startsWith('Z0'));
+  expect(first).toBeGreaterThan(0);
+  return packets.flatMap((packet, number): KillAt[] => {
+    const at = (...when: KillAt['when'][]) => when.map((each) => ({ packet: number, when: each }));
+    if (packet.startsWith('gdbserver')) return at('before', 'sent', 'answered');
+    const repeated = packet.startsWith('P') && packets[number - 1]?.startsWith('P') === true;
+    const isLast = packets[number + 1]?.startsWith('P') !== true;
+    if (number < first || /^[gq]/.test(packet)) return [];
+    if (repeated && !isLast && !packet.startsWith('P11=') && number % 4 !== 0) return [];
+    if (!packet.startsWith('vCont;c')) return at('before');
+    // Where we stop it ourselves nothing is answered before.
+    return packets[number + 1] === '\x03' ? at('before', 'sent') : at('before', 'sent', 'answered');
+  });
+}
+
+export function firstOfEach(steps: KillAt[], packets: string[]): KillAt[] {
+  // Of the registers those with the call's address and flags are kinds of their own.
+  const kindOf = (packet = '') => /^P(?!1[01]=)/.exec(packet)?.[0] ?? packet.split(/[,;:=]/)[0];
+  const kind = ({ packet, when }: KillAt) => `${when} ${kindOf(packets[packet])}`;
+  return steps.filter((step, n) => !steps.slice(0, n).some((other) => kind(other) === kind(step)));
+}
+
+/** Sessions named "killed" in a guest that runs `tellingScript`, which a proxy has killed. */
+export class KilledSession {
+  /** How many were. */
+  killed = 0;
+  /** What the last one told on stderr. */
+  said = '';
+
+  constructor(
+    readonly guest: TcgGuest,
+    readonly proxy: KillingProxy,
+    /** Of `debloat attach`. */
+    readonly options: readonly string[],
+    readonly env: Record<string, string> = {},
+  ) {}
+
+  /** The next tick but one, which began after this call; fails if there is none: the guest does not go on. */
+  async tick(): Promise<Tick> {
+    const from = this.#ticks().length;
+    for (let left = 150; left > 0; left--) {
+      const now = this.#ticks()[from + 1];
+      if (now) return now;
+      await sleep(100);
+    }
+    throw new Error(`the guest does not go on:\n${this.guest.console().slice(-2000)}`);
+  }
+
+  /** Attach, to be killed there; the exit code, undefined if it was killed. */
+  async run(at?: KillAt): Promise<number | undefined> {
+    const { guest, proxy, options, env } = this;
+    const words = [
+      'attach',
+      `qemu://${guest.pid}`,
+      ...options,
+      '--session',
+      'killed',
+      '--',
+      'true',
+    ];
+    const run = execa(process.execPath, [main, ...words], { stdin: 'ignore', reject: false, env });
+    proxy.watch(at, () => run.kill('SIGKILL'));
+    const { exitCode, stderr } = await run;
+    this.said = stderr;
+    proxy.pass();
+    return exitCode;
+  }
+
+  /** Be killed there, and recover by `debloat` with these words; the guest goes on then. */
+  async killAt(at: KillAt, recovery = ['detach', 'killed']): Promise<string> {
+    const { guest, proxy } = this;
+    const code = await this.run(at);
+    const name = `${at.when} ${at.packet}: ${proxy.packets[at.packet] ?? 'nothing'}`;
+    // One that came sooner to the scheduler has fewer packets than the first.
+    if (code === 0 && proxy.packets.length <= at.packet) return name;
+    expect(code, `${name}\n${this.said}`).toBeUndefined();
+    this.killed++;
+    const { code: recovered, stderr } = await runCli(recovery, { env: this.env });
+    // Of a doctor it tells how the machine is, too.
+    if (recovery[0] !== 'doctor') expect(recovered, `${name}\n${stderr}`).toBe(0);
+    expect(gdbSessions(guest.pid), name).toEqual([]);
+    await this.tick();
+    expect(guest.console(), name).not.toMatch(/BUG:|Oops|Call Trace|Kernel panic/);
+    return name;
+  }
+
+  #ticks(): Tick[] {
+    return [...this.guest.console().matchAll(/^tick (\d+) (\d+) state (.*)$/gm)].map(
+      ([, number = '', free = '', state = '']) => ({
+        ...{ number: Number(number), free: Number(free), state: state.trim() },
+      }),
+    );
+  }
+}
