@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { DebloatError, messageOf } from '../../analyzer/errors.js';
 import { enterGuest, type EnterOptions } from '../gdb/enter.js';
 import {
@@ -12,6 +13,7 @@ import { throughDoor } from '../gdb/door.js';
 import { describeDoor, type StubDoor } from '../gdb/stub-door.js';
 import { findGuest } from '../gdb/guest.js';
 import { GuestGone, type GdbStage } from '../gdb/stage.js';
+import { markBytes } from '../guest/byte-ring.js';
 import type { ModuleFile } from '../guest/session-frames.js';
 import { Command } from '../guest/stage-steps.js';
 import { modulesFor, overlayDrivers, plugDrivers } from '../modules/index.js';
@@ -71,9 +73,10 @@ export async function openByStub(request: OpenRequest, ways: WaysIn): Promise<Op
     removeRecord(id);
     throw error;
   }
+  const mark = randomBytes(markBytes);
   const prepare: EnterOptions['prepare'] = ({ memory, control }, start, address, contents) => {
     const { pages, program } = contents;
-    new GuestChannel(memory, start, pages).reset();
+    new GuestChannel(memory, start, pages, mark).reset();
     control.setSession(writeSession(memory, start, pages, address, program));
   };
   let entered: Awaited<ReturnType<typeof enterGuest>>;
@@ -87,7 +90,7 @@ export async function openByStub(request: OpenRequest, ways: WaysIn): Promise<Op
     throw error;
   }
   const { stage, start, pages, times } = entered;
-  const channel = new GuestChannel(stage.arena, start, pages);
+  const channel = new GuestChannel(stage.arena, start, pages, mark);
   const pulse = new Pulse(
     () => stage.beats,
     () => isRunning(monitor),

@@ -62,7 +62,8 @@ enum step {
 struct ring {
 	volatile u32 head; /* bytes ever written: the producer's */
 	u32 size;	   /* bytes of data[]: the host's, never read back by it */
-	u8 pad0[56];
+	u8 mark[16];   /* the host's, by which it knows whether this memory is a ring of its own still */
+	u8 pad0[40];
 	volatile u32 tail;   /* bytes ever read: the consumer's */
 	volatile u32 closed; /* 1: the producer writes no more */
 	u8 pad1[56];
