@@ -90,6 +90,7 @@ export function polledChannel(rings: GuestChannel, isAlive: () => boolean): Chan
         } catch (error) {
           // The memory went with the hypervisor, or another kernel uses it: that takes a while to show.
           if (await staysAlive(isAlive)) throw error;
+          over = true;
           return undefined;
         }
         if (bytes.length > 0) {
