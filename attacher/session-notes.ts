@@ -25,9 +25,16 @@ export class SessionNotes<T extends { id: string }> {
   ) {}
 
   write(note: T): void {
-    mkdirSync(stateDirectory(this.kind), { recursive: true, mode: 0o700 });
     const file = this.#fileOf(note.id);
-    writeFileSync(`${file}.new`, JSON.stringify(note), { mode: 0o600 });
+    const text = JSON.stringify(note);
+    const write = () => writeFileSync(`${file}.new`, text, { mode: 0o600 });
+    try {
+      write();
+    } catch (error) {
+      if (!failedWith(error, 'ENOENT')) throw error;
+      mkdirSync(stateDirectory(this.kind), { recursive: true, mode: 0o700 });
+      write();
+    }
     renameSync(`${file}.new`, file);
   }
 
@@ -37,6 +44,14 @@ export class SessionNotes<T extends { id: string }> {
 
   /** Those that can be read; none where the directory is somebody else's. */
   all(): T[] {
+    return this.unchecked().flatMap((note) => {
+      const parsed = this.schema.safeParse(note);
+      return parsed.success ? [parsed.data] : []; // of another version
+    });
+  }
+
+  /** What is in them, whatever that is: checking it takes some milliseconds the first time. */
+  unchecked(): unknown[] {
     let names: string[];
     try {
       names = readdirSync(stateDirectory(this.kind));
@@ -47,12 +62,11 @@ export class SessionNotes<T extends { id: string }> {
     return names.filter((name) => name.endsWith('.json')).flatMap((name) => this.#read(name));
   }
 
-  #read(name: string): T[] {
+  #read(name: string): unknown[] {
     try {
-      const text = readFileSync(join(stateDirectory(this.kind), name), 'utf8');
-      return [this.schema.parse(JSON.parse(text))];
+      return [JSON.parse(readFileSync(join(stateDirectory(this.kind), name), 'utf8'))];
     } catch {
-      return []; // gone meanwhile, or of another version
+      return []; // gone meanwhile
     }
   }
 

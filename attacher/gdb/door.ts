@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { DebloatError } from '../../analyzer/errors.js';
 import { exclusively } from '../hijack/exclusive.js';
 import { withMonitor, type Monitor } from '../qmp/monitor.js';
-import { settleCalls } from './settle.js';
+import type { RegisterLayout } from './register-layout.js';
+import { isSettled, settleCalls } from './settle.js';
 import { isDoorLeft, type MonitorDoor, type StubDoor } from './stub-door.js';
 import { GdbStub, type StubAddress } from './stub.js';
 
@@ -22,6 +23,9 @@ export async function throughDoor<T>(
   );
 }
 
+/** How the registers of machines lie that were visited before, by their processes. */
+const layouts = new Map<number, RegisterLayout>();
+
 async function throughStub<T>(
   pid: number,
   address: StubAddress,
@@ -35,13 +39,17 @@ async function throughStub<T>(
     await leave(stub, pid, address, settleCalls);
     throw error;
   }
+  if (stub.layout) layouts.set(pid, stub.layout);
   await leave(stub, pid, address);
   return { result, held: stub.held };
 }
 
 /** Connect, and bring to its end what somebody before us left under way: the machine stands then. */
 async function enter(pid: number, address: StubAddress): Promise<GdbStub> {
-  const stub = await GdbStub.connect(address);
+  // Asked first: from then on the machine stands.
+  const settled = isSettled(pid);
+  const stub = GdbStub.open(address, layouts.get(pid));
+  if (settled) return stub;
   try {
     await settleCalls(pid, stub);
     return stub;

@@ -1,15 +1,24 @@
 import { DebloatError } from '../../analyzer/errors.js';
-import { arenaIn } from '../guest/arena-memory.js';
-import { PageTables } from '../guest/index.js';
+import { mappedArena, type ArenaMemory } from '../guest/arena-memory.js';
+import { PageTables, type PagingRegisters } from '../guest/index.js';
 import type { SessionPages } from '../guest/session-pages.js';
+import { controlSize, StageControl } from '../guest/stage-control.js';
 import { Command } from '../guest/stage-steps.js';
-import { rootEntry, writePageTables } from '../hijack/arena.js';
+import { rootEntry, writePageTables, type ArenaPlace } from '../hijack/arena.js';
 import { writeEntry } from '../hijack/address-space.js';
 import { throughDoor } from './door.js';
 import type { StubDoor } from './stub-door.js';
 import { findGuest, type GdbGuest } from './guest.js';
 import { Journal, type GdbRecord } from './journal.js';
-import { blockLayouts, placeStage, readStageFiles, type BlockLayout } from './plan.js';
+import {
+  blockLayouts,
+  placeStage,
+  readStageFiles,
+  type BlockLayout,
+  type PlacedStage,
+  type StageFiles,
+} from './plan.js';
+import { rehearse } from './rehearsal.js';
 import { SafePoint } from './safe-point.js';
 import { GdbStage, physicalOf, type PlacedRecord } from './stage.js';
 import { pagingRegisters } from './stub.js';
@@ -24,8 +33,13 @@ export interface EnterOptions {
   cacheDirectory: string | undefined;
   /** What the record says before anything is in the guest. */
   identity: Pick<GdbRecord, 'id' | 'owner' | 'machine' | 'image' | 'disk'>;
-  /** Fills the session's pages at `start` of the block, which are at `address` for the kernel. */
-  prepare: (stage: GdbStage, start: number, address: bigint, contents: Contents) => void;
+  /** Fills the session's pages at `start` of a block to be, which will be at `address` for the kernel. */
+  prepare: (
+    block: { memory: ArenaMemory; control: StageControl },
+    start: number,
+    address: bigint,
+    contents: Contents,
+  ) => void;
 }
 
 /** Stage 2, and where its parts go. */
@@ -42,61 +56,36 @@ export interface EnterTimes {
   guest: number;
 }
 
+/** A session that was started: its pages are at `start` of the stage's block. */
+export interface Entered {
+  stage: GdbStage;
+  start: number;
+  pages: SessionPages;
+  times: EnterTimes;
+}
+
 /**
  * Put stage 1 into a guest through its gdb stub, and have it start a session. All of it is out again
  * where this fails, as far as the guest can still be reached.
  */
-export async function enterGuest(
-  options: EnterOptions,
-): Promise<{ stage: GdbStage; times: EnterTimes }> {
+export async function enterGuest(options: EnterOptions): Promise<Entered> {
   const begun = performance.now();
   const files = readStageFiles();
   let ready = begun;
   const { result, held } = await throughDoor(options.pid, options.door, async (stub) => {
     const guest = await findGuest(options.pid, stub, options);
-    const registers = pagingRegisters(await stub.registers());
-    const guess = placeStage(guest, registers, files);
-    const record = recordOf(options, guest);
-    const journal = new Journal(record);
+    const journal = new Journal(recordOf(options, guest));
+    const making = { guest, files, prepare: options.prepare };
+    const guess = guessPlace(making);
+    await rehearse(guest.registers, guest.functions, journal.record);
     ready = performance.now();
-    return SafePoint.with(stub, guest.functions, journal, async (point) => {
-      const here = pagingRegisters(point.registers);
-      const placed = placeStage(guest, here, files, guess);
-      const { image, entry } = placed;
-      const { block, layout } = await allocate(
-        point,
-        guest,
-        blockLayouts(image.image.length, files.program.length),
-      );
-      const hung = {
-        entryAddress: entry.address,
-        virtualAddress: entry.virtualAddress.toString(16),
-      };
-      const whole: PlacedRecord = {
-        ...{ ...record, block, hung },
-        control: layout.image + Number(image.entry('stage1_control') - image.base),
-        enqueue: image.entry('stage1_enqueue').toString(16),
-      };
-      // From here on the pages are the record's, no longer what a call gave.
-      journal.note({ ...whole, point: point.noted });
-      const arena = arenaIn(guest.memory, block.physical, block.size);
-      const place = { guestAddress: block.physical, virtualAddress: entry.virtualAddress };
-      const segments = [...image.segments, ...layout.segments];
-      writePageTables(arena.bytes, { ram: 0 }, place, segments, (here.efer & EFER_NXE) !== 0n);
-      arena.bytes.set(image.image, layout.image);
-      arena.push(0, layout.session);
-      const stage = new GdbStage(guest.memory, whole, journal, arena);
-      const address = entry.virtualAddress + BigInt(layout.session);
-      const { program } = files;
-      options.prepare(stage, layout.session, address, { pages: layout.pages, program });
-      if (!writeEntry(guest.memory, entry.address, rootEntry(place))) {
-        throw new DebloatError('The guest’s page tables are no longer where they were.');
-      }
-      const sequence = await stage.enqueue(point, Command.startSession);
-      return { stage, sequence };
-    });
+    const placed = await SafePoint.with(stub, guest.functions, journal, (point) =>
+      enterAt(point, making, guess),
+    );
+    return { ...placed, memory: guest.memory, journal };
   });
-  const { stage, sequence } = result;
+  const { memory, journal, record, sequence, layout } = result;
+  const stage = new GdbStage(memory, record, journal);
   stage.held += held;
   try {
     await stage.outcome(sequence);
@@ -104,7 +93,110 @@ export async function enterGuest(
     if (stage.control.idle) await stage.takeOut();
     throw error;
   }
-  return { stage, times: { prepare: ready - begun, guest: performance.now() - ready } };
+  return {
+    ...{ stage, start: layout.session, pages: layout.pages },
+    times: { prepare: ready - begun, guest: performance.now() - ready },
+  };
+}
+
+/** What a block is filled with. */
+interface Making {
+  guest: GdbGuest;
+  files: StageFiles;
+  prepare: EnterOptions['prepare'];
+}
+
+/** A block in memory of our own, as it will be in the guest but for its page tables. */
+interface Draft {
+  placed: PlacedStage;
+  layout: BlockLayout;
+  bytes: Uint8Array;
+  control: StageControl;
+  /** Its offset. */
+  controlAt: number;
+  /** Of the command to start the session, which has been given. */
+  sequence: number;
+}
+
+/** The draft as it will most likely be needed: nothing is to be made then while the machine stands. */
+function guessPlace(making: Making): Draft | undefined {
+  const { guest, files } = making;
+  const here = pagingRegisters(guest.registers);
+  try {
+    const placed = placeStage(guest, here, files);
+    const [layout] = blockLayouts(placed.image.image.length, files.program.length);
+    if (layout === undefined) return undefined;
+    const drawn = draft(making, placed, layout);
+    writeTables(drawn, 0, here);
+    return drawn;
+  } catch (error) {
+    // A process whose page tables were used may have ended.
+    if (error instanceof DebloatError) return undefined;
+    throw error;
+  }
+}
+
+/** Have pages allocated, fill them, hang them in and begin. */
+async function enterAt(
+  point: SafePoint,
+  making: Making,
+  guess: Draft | undefined,
+): Promise<{ record: PlacedRecord; sequence: number; layout: BlockLayout }> {
+  const { guest, files } = making;
+  const here = pagingRegisters(point.registers);
+  const placed = placeStage(guest, here, files, guess?.placed);
+  const layouts = blockLayouts(placed.image.image.length, files.program.length);
+  // Until the next call is noted, the pages are what this one gave.
+  const { block, layout } = await allocate(point, guest, layouts);
+  const fits = guess?.placed === placed && guess.layout.size === layout.size;
+  const drawn = fits ? guess : draft(making, placed, layout);
+  const place = writeTables(drawn, block.physical, here);
+  drawn.control.setResume(guest.functions.schedule, point.registers.get('eflags') ?? 0n);
+  if (!guest.memory.write(block.physical, drawn.bytes)) {
+    throw new DebloatError('The guest’s kernel gave memory that its hypervisor does not have.');
+  }
+  const { entry, image } = placed;
+  const { controlAt: control, sequence } = drawn;
+  const hung = {
+    entryAddress: entry.address,
+    virtualAddress: entry.virtualAddress.toString(16),
+  };
+  const enqueue = image.entry('stage1_enqueue').toString(16);
+  const changes = { block, hung, control, enqueue };
+  await point.leaveInto(image.entry('stage1_interrupted'), {
+    changes,
+    prepare: () => {
+      if (!writeEntry(guest.memory, entry.address, rootEntry(place))) {
+        throw new DebloatError('The guest’s page tables are no longer where they were.');
+      }
+    },
+  });
+  return { record: { ...point.journal.record, ...changes }, sequence, layout };
+}
+
+function draft({ files, prepare }: Making, placed: PlacedStage, layout: BlockLayout): Draft {
+  const { image, entry } = placed;
+  const bytes = new Uint8Array(layout.size);
+  bytes.set(image.image, layout.image);
+  const at = layout.image + Number(image.entry('stage1_control') - image.base);
+  const control = new StageControl(bytes.subarray(at, at + controlSize));
+  const address = entry.virtualAddress + BigInt(layout.session);
+  const contents = { pages: layout.pages, program: files.program };
+  prepare({ memory: mappedArena(bytes), control }, layout.session, address, contents);
+  const sequence = control.begin(Command.startSession);
+  return { placed, layout, bytes, control, controlAt: at, sequence };
+}
+
+/** Write the page tables of a block at this physical address. */
+function writeTables(
+  { placed: { image, entry }, layout, bytes }: Draft,
+  physical: number,
+  { efer }: PagingRegisters,
+): ArenaPlace {
+  const place = { guestAddress: physical, virtualAddress: entry.virtualAddress };
+  const segments = [...image.segments, ...layout.segments];
+  writePageTables(bytes, { ram: 0 }, place, segments, (efer & EFER_NXE) !== 0n);
+  return place;
 }
 
 function recordOf({ identity, door }: EnterOptions, { functions }: GdbGuest): GdbRecord {

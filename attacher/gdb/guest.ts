@@ -1,5 +1,4 @@
-import { DebloatError } from '../../analyzer/errors.js';
-import { findKernel, type GuestKernel, type PagingRegisters } from '../guest/index.js';
+import { findKernel, type GuestKernel } from '../guest/index.js';
 import type { ProcessMemory } from '../guest/memory/process-memory.js';
 import { memoryOfProcess } from '../hypervisor/emulated-machine.js';
 import { Refusal } from '../refusal.js';
@@ -16,6 +15,8 @@ export interface GuestFunctions extends SafePointSymbols {
 
 /** A guest as seen through its hypervisor's gdb stub and memory. */
 export interface GdbGuest {
+  /** Of the processor by which it was found. */
+  registers: ReadonlyMap<string, bigint>;
   memory: ProcessMemory;
   kernel: GuestKernel;
   functions: GuestFunctions;
@@ -25,8 +26,8 @@ export interface GdbGuest {
 const tries = 3;
 
 /**
- * Find the guest's memory and kernel. The machine stands before and after, and runs while its memory is
- * looked through.
+ * Find the guest's memory and kernel. The machine runs while its memory is looked through, and
+ * afterwards.
  */
 export async function findGuest(
   pid: number,
@@ -35,33 +36,34 @@ export async function findGuest(
 ): Promise<GdbGuest> {
   for (let n = 1; ; n++) {
     const registers = await longModeRegisters(stub);
-    stub.resume();
+    const paging = pagingRegisters(registers);
     let memory: ProcessMemory | undefined;
     try {
-      memory = memoryOfProcess(pid, registers);
-      const kernel = findKernel(memory, registers, options);
-      const functions = functionsOf(kernel);
-      await stub.interrupt();
-      return { memory, kernel, functions };
+      memory = memoryOfProcess(pid, paging);
+      const kernel = findKernel(memory, paging, options);
+      return { registers, memory, kernel, functions: functionsOf(kernel) };
     } catch (error) {
       memory?.close();
-      await stub.stand();
       if (!(error instanceof Refusal) || n === tries) throw error;
     }
   }
 }
 
-/** Registers of the first processor in 64-bit mode, else of the first. */
-async function longModeRegisters(stub: GdbStub): Promise<PagingRegisters> {
-  let first: PagingRegisters | undefined;
+/** Registers of the first processor in 64-bit mode, else of the first; the machine runs afterwards. */
+async function longModeRegisters(stub: GdbStub): Promise<ReadonlyMap<string, bigint>> {
+  const isLong = (registers: ReadonlyMap<string, bigint>) =>
+    ((registers.get('efer') ?? 0n) & EFER_LMA) !== 0n;
+  const first = await stub.pass(() => stub.registers());
+  if (isLong(first)) return first;
+  await stub.stand();
+  let found = first;
   for (const thread of await stub.threads()) {
     await stub.select(thread);
-    const registers = pagingRegisters(await stub.registers());
-    if ((registers.efer & EFER_LMA) !== 0n) return registers;
-    first ??= registers;
+    found = await stub.registers();
+    if (isLong(found)) break;
   }
-  if (first === undefined) throw new DebloatError('The gdb stub tells of no processor.');
-  return first;
+  stub.resume();
+  return isLong(found) ? found : first;
 }
 
 function functionsOf({ symbols }: GuestKernel): GuestFunctions {

@@ -131,6 +131,15 @@ export function functionsOf({ functions }: Pick<GdbRecord, 'functions'>) {
   };
 }
 
+/** Whether all that is noted is of process `own`, or of other machines than that of process `pid`, and no processor stands for it. */
+export function standsNowhere(pid: number, own: number): boolean {
+  return notes.unchecked().every((note) => {
+    const { machine, owner, point } = (note ?? {}) as Partial<GdbRecord>;
+    if (machine !== undefined && machine.pid !== pid) return true;
+    return owner?.pid === own && point === undefined;
+  });
+}
+
 /** Sessions in the machine of process `pid` (of all, without one); those of machines that are gone are forgotten. */
 export function gdbSessions(pid?: number): { record: GdbRecord; alive: boolean }[] {
   return notes.all().flatMap((record) => {

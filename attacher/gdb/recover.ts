@@ -16,7 +16,7 @@ import {
   type GdbRecord,
 } from './journal.js';
 import { SafePoint } from './safe-point.js';
-import { flush, GdbStage, isHung, isMapped, type PlacedRecord } from './stage.js';
+import { flush, GdbStage, isHung, isMapped, processorsOf, type PlacedRecord } from './stage.js';
 import { pagingRegisters } from './stub.js';
 
 /**
@@ -69,8 +69,9 @@ async function lookInside(
       const now = gdbSessions(pid).find((each) => each.record.id === record.id)?.record;
       if (!now?.block || !now.hung) return undefined;
       const placed = { ...now, block: now.block, hung: now.hung };
-      const memory = memoryOfProcess(pid, pagingRegisters(await stub.registers()));
-      return { memory, placed, mapped: await isMapped(stub, memory, placed) };
+      const registers = await stub.registers();
+      const memory = memoryOfProcess(pid, pagingRegisters(registers));
+      return { memory, placed, mapped: isMapped(registers, memory, placed) };
     });
     return result;
   } catch (error) {
@@ -104,7 +105,7 @@ async function freeUnhung(memory: ProcessMemory, record: PlacedRecord): Promise<
       const virtual = hex(record.block.virtual);
       if (tables.translate(virtual)?.physical !== record.block.physical) return;
       memory.write(record.block.physical, new Uint8Array(8));
-      await flush(stub);
+      await flush(stub, await processorsOf(stub, point));
       await point.free(record.block);
     }),
   );

@@ -37,6 +37,18 @@ describe('where a processor is that was left at a safe point', () => {
     expect(progress({ rip: panic, rsp: stack - 16n }, second)).toBe('before');
   });
 
+  it('is before a function that it was to leave by, while it stands there', () => {
+    const own = { point: noted(true, rsp - 8n), found: schedule };
+    expect(progress({}, own)).toBe('before');
+    expect(progress({ rsp: rsp - 8n }, own)).toBe('before');
+    expect(progress({ rip: callee, rsp: rsp - 8n }, own)).toBe('before');
+    expect(progress({ rip: callee + 4n, rsp: rsp - 16n }, own)).toBe('elsewhere');
+    // From where a call before had ended.
+    expect(progress({ rip: panic, rsp: stack + 8n }, own)).toBe('before');
+    expect(progress({ rip: panic }, { point: noted(true, rsp) })).toBe('before');
+    expect(progress({ rip: callee }, { point: noted(true, rsp) })).toBe('before');
+  });
+
   it('is in the call as long as its return address is on the stack', () => {
     expect(progress({ rip: callee + 4n, rsp: stack - 8n })).toBe('inside');
     expect(progress({ rip: callee + 1n, rsp: stack })).toBe('inside');

@@ -1,7 +1,14 @@
 import { arenaIn } from '../guest/arena-memory.js';
 import { controlOffset, controlSize, StageControl } from '../guest/stage-control.js';
 import { memoryOfProcess } from '../hypervisor/emulated-machine.js';
-import { functionsOf, gdbSessions, hex, Journal, type NotedPoint } from './journal.js';
+import {
+  functionsOf,
+  gdbSessions,
+  hex,
+  Journal,
+  standsNowhere,
+  type NotedPoint,
+} from './journal.js';
 import { SafePoint, untilReturned, type SafePointSymbols } from './safe-point.js';
 import { pagingRegisters, type GdbStub } from './stub.js';
 
@@ -34,8 +41,17 @@ export function progressOf(
   if (rip === panic && stack !== undefined && rsp === stack + 8n) return 'returned';
   // It has not gone on from where it stood, or from where the call before this one had ended.
   if (rip === then('rip') || rip === panic) return below <= callsRoom ? 'before' : 'elsewhere';
-  if (stack === undefined || returnAddress !== panic || rsp > stack) return 'elsewhere';
-  return rip === hex(call?.function ?? '0') && rsp === stack ? 'before' : 'inside';
+  if (call === undefined || stack === undefined || rsp > stack) return 'elsewhere';
+  if (rip === hex(call.function) && rsp === stack) return 'before';
+  return returnAddress === panic ? 'inside' : 'elsewhere';
+}
+
+/** Whether no session of the machine of process `pid` can have left anything for `settleCalls`. Nobody else may be at work in it. */
+export function isSettled(pid: number): boolean {
+  return (
+    standsNowhere(pid, process.pid) ||
+    gdbSessions(pid).every(({ record, alive }) => alive && record.point === undefined)
+  );
 }
 
 /**
@@ -71,13 +87,13 @@ async function settle(stub: GdbStub, journal: Journal, point: NotedPoint): Promi
   await clearAll(stub, symbols.panic);
   await stub.setBreakpoint(symbols.panic);
   if (progress === 'inside') {
+    stub.resume();
     await untilReturned(stub, thread, symbols);
     progress = 'returned';
   }
   await SafePoint.again(stub, symbols, journal, point, (safe) =>
     finish(safe, point, progress === 'returned'),
   );
-  await stub.clearBreakpoint(symbols.panic);
 }
 
 /** What a call has given belongs to nobody any more, and what was not begun is done or taken back. */

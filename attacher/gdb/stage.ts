@@ -6,6 +6,7 @@ import type { ProcessMemory } from '../guest/memory/process-memory.js';
 import { controlOffset, controlSize, stageError, StageControl } from '../guest/stage-control.js';
 import type { Command } from '../guest/stage-steps.js';
 import { readEntry, writeEntry } from '../hijack/address-space.js';
+import { pauseAfter } from '../pause.js';
 import { Refusal } from '../refusal.js';
 import { throughDoor } from './door.js';
 import type { StubDoor } from './stub-door.js';
@@ -15,6 +16,10 @@ import { pagingRegisters, type GdbStub } from './stub.js';
 
 /** How long the guest may take for a command, in milliseconds. */
 const patience = 60_000;
+/** Between looks whether it has, at most. */
+const longestPause = 20;
+/** How long to look for a beat of the session's threads, in milliseconds: longer than they rest. */
+const beatPatience = 1000;
 const addressBits = 0x000f_ffff_ffff_f000n;
 
 /** The guest was started anew: what was in it has gone. */
@@ -37,18 +42,18 @@ export function isHung(memory: ProcessMemory, { block, hung }: PlacedRecord): bo
 }
 
 /**
- * Whether the kernel that runs has the record's block in its address space. Memory alone does not tell:
- * after a restart what an earlier kernel left there may stand for long. The machine must be stopped.
+ * Whether the kernel that runs has the record's block in its address space, by the registers of one of
+ * its processors. Memory alone does not tell: after a restart what an earlier kernel left there may
+ * stand for long. The machine must have been stopped for these.
  */
-export async function isMapped(
-  stub: GdbStub,
+export function isMapped(
+  registers: ReadonlyMap<string, bigint>,
   memory: ProcessMemory,
   { block, hung, control }: PlacedRecord,
-): Promise<boolean> {
+): boolean {
   const address = hex(hung.virtualAddress) + BigInt(control);
-  const registers = pagingRegisters(await stub.registers());
   try {
-    for (const tables of PageTables.candidates(memory, registers)) {
+    for (const tables of PageTables.candidates(memory, pagingRegisters(registers))) {
       if (tables.translate(address)?.physical === block.physical + control) return true;
     }
   } catch (error) {
@@ -68,10 +73,9 @@ export class GdbStage {
     readonly memory: ProcessMemory,
     readonly record: PlacedRecord,
     readonly journal: Journal,
-    arena?: ArenaMemory,
   ) {
     const { block, control } = record;
-    this.arena = arena ?? arenaIn(memory, block.physical, block.size);
+    this.arena = arenaIn(memory, block.physical, block.size);
     this.arena.pull(control, controlSize);
     this.control = new StageControl(this.arena.bytes.subarray(control, control + controlSize));
   }
@@ -100,7 +104,7 @@ export class GdbStage {
     this.arena.pull(control + messages, 1024);
   }
 
-  /** Take the host's part of the control block to the guest. */
+  /** Take the host's part of the control block to the guest, what is to be done last. */
   publish(): void {
     const { control } = this.record;
     const { queued, window, message_head: head } = controlOffset;
@@ -108,92 +112,141 @@ export class GdbStage {
     this.arena.push(control, queued);
   }
 
-  /** At a safe point: have the guest carry out a command. Its number, for `outcome`. */
-  async enqueue(point: SafePoint, command: Command): Promise<number> {
-    let sequence = 0;
-    await point.call(hex(this.record.enqueue), [], () => {
-      this.refresh();
-      sequence = this.control.begin(command);
-      this.publish();
-    });
+  /** Have the guest carry out a command; resolves when it has. Throws DebloatError where it could not. */
+  async command(command: Command): Promise<void> {
+    this.refresh();
+    const sequence = (await this.#beats()) ? this.#ask(command) : await this.#send(command);
+    await this.outcome(sequence);
+  }
+
+  /** Whether the session's own threads run, which look for commands. */
+  async #beats(): Promise<boolean> {
+    if (this.control.session === 'none') return false;
+    const before = this.beats;
+    for (const end = performance.now() + beatPatience; performance.now() < end;) {
+      await sleep(2);
+      if (this.beats !== before) return true;
+    }
+    return false;
+  }
+
+  /** Leave a command to the session's threads: no processor is stopped. */
+  #ask(command: Command): number {
+    const sequence = this.control.begin(command, 'asked');
+    this.publish();
     return sequence;
   }
 
-  /** Have the guest carry out a command; resolves when it has. Throws DebloatError where it could not. */
-  async command(command: Command): Promise<void> {
-    const { result, held } = await throughDoor(this.record.machine.pid, this.door, async (stub) => {
-      if (!(await isMapped(stub, this.memory, this.record))) throw new GuestGone();
-      return SafePoint.with(stub, functionsOf(this.record), this.journal, (point) =>
-        this.enqueue(point, command),
-      );
+  /** Send a processor to queue a command. */
+  async #send(command: Command): Promise<number> {
+    return this.#atSafePoint(async (point) => {
+      let sequence = 0;
+      const prepare = () => {
+        this.refresh();
+        sequence = this.control.begin(command);
+        this.publish();
+      };
+      await point.call(hex(this.record.enqueue), [], { prepare });
+      return sequence;
     });
+  }
+
+  /** Throws GuestGone where the guest was started anew. */
+  async #atSafePoint<T>(act: (point: SafePoint, stub: GdbStub) => Promise<T>): Promise<T> {
+    const { record, memory, journal } = this;
+    const check = (registers: ReadonlyMap<string, bigint>) => {
+      if (!isMapped(registers, memory, record)) throw new GuestGone();
+    };
+    const { result, held } = await throughDoor(record.machine.pid, this.door, (stub) =>
+      SafePoint.with(stub, functionsOf(record), journal, (point) => act(point, stub), check),
+    );
     this.held += held;
-    await this.outcome(result);
+    return result;
   }
 
   /** Wait for a command to end. Throws DebloatError with what the guest said where it failed. */
   async outcome(sequence: number): Promise<void> {
     const messages: string[] = [];
-    const end = performance.now() + patience;
+    const begun = performance.now();
     for (;;) {
       this.refresh();
       const outcome = this.control.outcome(sequence);
       messages.push(...this.control.messages());
       if (outcome?.result === 0) return;
       if (outcome) throw stageError(outcome, messages);
-      if (performance.now() > end) {
+      const waited = performance.now() - begun;
+      if (waited > patience) {
         throw new DebloatError('The guest did not end what it was asked to do.', {
           hint: 'it is stopped, crashed or very busy; the next `debloat attach` to it cleans up',
         });
       }
       if (!this.hangs) throw new GuestGone();
-      await sleep(1);
+      await sleep(pauseAfter(waited, longestPause));
     }
   }
 
   /** Take the block out of the guest and give its pages back; no code of the stage may have work left. */
   async takeOut(): Promise<void> {
-    const { record } = this;
-    const { held } = await throughDoor(record.machine.pid, this.door, async (stub) => {
-      // A guest that was started anew has nothing of ours.
-      if (!(await isMapped(stub, this.memory, record))) return;
-      for (let tries = 0; tries < 20; tries++) {
-        const act = async (point: SafePoint) => {
-          if (await this.#isAnyoneInside(stub)) return false;
-          writeEntry(this.memory, record.hung.entryAddress, 0n);
-          await flush(stub);
-          await point.free(record.block);
-          return true;
-        };
-        const out = await SafePoint.with(stub, functionsOf(record), this.journal, act);
-        if (out) return;
-        await sleep(5);
-        await stub.interrupt();
+    const { record, memory } = this;
+    const act = async (point: SafePoint, stub: GdbStub) => {
+      const processors = await processorsOf(stub, point);
+      if (processors.some(({ registers }) => this.#isInside(registers.get('rip') ?? 0n))) {
+        return false;
       }
-      throw new DebloatError('A processor of the guest does not leave the stage.');
-    });
-    this.held += held;
+      writeEntry(memory, record.hung.entryAddress, 0n);
+      await Promise.all([flush(stub, processors), point.free(record.block)]);
+      return true;
+    };
+    try {
+      for (let tries = 0; tries < 20; tries++) {
+        if (await this.#atSafePoint(act)) return;
+        await sleep(5);
+      }
+    } catch (error) {
+      if (error instanceof GuestGone) return; // and with it all that was ours
+      throw error;
+    }
+    throw new DebloatError('A processor of the guest does not leave the stage.');
   }
 
-  async #isAnyoneInside(stub: GdbStub): Promise<boolean> {
+  #isInside(rip: bigint): boolean {
     const start = hex(this.record.hung.virtualAddress);
-    const end = start + BigInt(this.record.block.size);
-    for (const thread of await stub.threads()) {
-      await stub.select(thread);
-      const rip = (await stub.registers()).get('rip') ?? 0n;
-      if (rip >= start && rip < end) return true;
-    }
-    return false;
+    return rip >= start && rip < start + BigInt(this.record.block.size);
   }
 }
 
+interface Processor {
+  thread: string;
+  registers: ReadonlyMap<string, bigint>;
+}
+
+/** All processors; that of the safe point is known. */
+export async function processorsOf(stub: GdbStub, point: SafePoint): Promise<Processor[]> {
+  const threads = await stub.threads();
+  return stub.together(() =>
+    Promise.all(
+      threads.map(async (thread) => {
+        if (thread === point.thread) return { thread, registers: point.registers };
+        const [, registers] = await Promise.all([
+          stub.select(thread),
+          stub.registers(['rip', 'cr3']),
+        ]);
+        return { thread, registers };
+      }),
+    ),
+  );
+}
+
 /** Setting CR3 to what it is makes an emulated processor forget translations, which it may keep for long. */
-export async function flush(stub: GdbStub): Promise<void> {
-  for (const thread of await stub.threads()) {
-    await stub.select(thread);
-    const cr3 = (await stub.registers()).get('cr3') ?? 0n;
-    await stub.setRegisters([['cr3', cr3]]);
-  }
+export async function flush(stub: GdbStub, processors: readonly Processor[]): Promise<void> {
+  await stub.together(() =>
+    Promise.all(
+      processors.flatMap(({ thread, registers }) => [
+        stub.select(thread),
+        stub.setRegisters([['cr3', registers.get('cr3') ?? 0n]]),
+      ]),
+    ),
+  );
 }
 
 /** Where `address` of the kernel is at a safe point; throws DebloatError if it is nowhere. */

@@ -1,19 +1,19 @@
-import { connect, type Socket } from 'node:net';
+import { Socket } from 'node:net';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { DebloatError } from '../../analyzer/errors.js';
 import type { PagingRegisters } from '../guest/index.js';
+import { describeRegisters } from './describe.js';
 import { encodePacket, PacketReader } from './packet.js';
-import {
-  decodeRegisters,
-  encodeRegister,
-  registerLayout,
-  type RegisterLayout,
-} from './register-layout.js';
+import { decodeRegisters, encodeRegister, type RegisterLayout } from './register-layout.js';
 
 /** Where a stub listens. */
 export type StubAddress = { path: string } | { host: string; port: number };
 
 /** How long a stub may take to answer, in milliseconds. */
 const patience = 10_000;
+
+/** Processors that are asked for at a time. */
+const threadsAtATime = 8;
 
 /** Why and where the machine has stopped. */
 export interface Stop {
@@ -30,46 +30,66 @@ interface Waiter {
 /**
  * A client of a gdb stub as QEMU speaks it. Connecting stops the machine, and so does losing the
  * connection while it is stopped: whoever connects has it run again, or detaches.
+ *
+ * Commands are sent when they are called and answered in their order, so several can be on their way:
+ * the machine then stands only for as long as the stub takes for them. Answers are not acknowledged:
+ * a stub of QEMU takes the next command for that, and while the machine runs any byte stops it
+ * (gdb_read_byte in its gdbstub.c).
  */
 export class GdbStub {
   /** How long the machine stood for us until now, in milliseconds. */
   held = 0;
-  #stoppedAt: number | undefined;
+  /** From the beginning on: it will stand when we are connected. */
+  #stoppedAt: number | undefined = Infinity;
   readonly #socket: Socket;
   readonly #reader = new PacketReader();
   readonly #stops: Stop[] = [];
+  /** A stop that is told of before is the one by our coming, of which not every QEMU tells. */
+  #hasAnswered = false;
   /** For the answers to come, which have the order of their commands. */
   readonly #answers: Waiter[] = [];
   #stop: Waiter | undefined;
-  #layout: RegisterLayout | undefined;
+  /** Where the machine goes on when all that was sent before has been answered: the last of that. */
+  #goesOnAfter: Waiter | undefined;
+  readonly #described: Promise<RegisterLayout>;
+  #places: RegisterLayout | undefined;
   #failure: Error | undefined;
 
-  private constructor(socket: Socket) {
+  private constructor(address: StubAddress, layout?: RegisterLayout) {
+    const socket = new Socket();
     this.#socket = socket;
-    this.#stoppedAt = performance.now();
+    let connected = false;
     socket.setNoDelay(true);
+    socket.once('connect', () => (connected = true));
     socket.on('data', (bytes) => this.#receive(bytes));
-    socket.on('error', (error) => this.#fail(lost(error)));
+    socket.on('error', (error) => this.#fail(connected ? lost(error) : noAnswer(address, error)));
     socket.on('close', () => this.#fail(lost()));
+    this.#places = layout;
+    // The machine stands as soon as the connection is there: what is to be sent first is ready by then.
+    socket.cork();
+    setImmediate(() => {
+      if (socket.destroyed) return;
+      this.#stoppedAt = performance.now();
+      socket.connect(address);
+      socket.uncork();
+    });
+    this.#described = this.#describe(layout);
+    this.#described.catch(() => undefined); // whoever needs it is told
   }
 
-  /** Connect: the machine stands from now on. Throws DebloatError where nobody listens. */
+  /**
+   * Connect, which stops the machine. What is sent at once is done as soon as the stub is there; where
+   * nobody listens, that throws DebloatError. `layout`: as an earlier connection learnt it.
+   */
+  static open(address: StubAddress, layout?: RegisterLayout): GdbStub {
+    return new GdbStub(address, layout);
+  }
+
+  /** Connect, and learn of the registers. Throws DebloatError where nobody listens. */
   static async connect(address: StubAddress): Promise<GdbStub> {
-    const socket = connect(address);
-    await new Promise<void>((resolve, reject) => {
-      socket.once('connect', resolve);
-      socket.once('error', (error) => {
-        reject(
-          new DebloatError(`The gdb stub at ${nameOf(address)} does not answer.`, {
-            hint: error.message,
-            cause: error,
-          }),
-        );
-      });
-    });
-    const stub = new GdbStub(socket);
+    const stub = new GdbStub(address);
     try {
-      await stub.#describe();
+      await stub.#described;
       return stub;
     } catch (error) {
       // Without an end of its socket our process would have none, either.
@@ -78,31 +98,55 @@ export class GdbStub {
     }
   }
 
-  /** Registers of the processor that is selected. */
-  async registers(): Promise<Map<string, bigint>> {
-    return decodeRegisters(this.#registerLayout, await this.#command('g'));
+  /** Send all that `send` has to say in one go. */
+  together<T>(send: () => T): T {
+    this.#socket.cork();
+    try {
+      return send();
+    } finally {
+      this.#socket.uncork();
+    }
   }
 
-  /** Write registers of the processor that is selected: all at once, for it stands meanwhile. */
-  async setRegisters(values: Iterable<readonly [string, bigint]>): Promise<void> {
+  /** Registers of the processor that is selected, those of `names` or all. */
+  async registers(names?: readonly string[]): Promise<Map<string, bigint>> {
+    const answer = await this.#command('g');
+    return decodeRegisters(await this.#described, answer, names);
+  }
+
+  /** How its registers lie, once some were read. */
+  get layout(): RegisterLayout | undefined {
+    return this.#places;
+  }
+
+  /** Write registers of the processor that is selected, after some were read. */
+  setRegisters(values: Iterable<readonly [string, bigint]>): Promise<unknown> {
     const commands = [...values].map(([name, value]) => {
-      const place = this.#registerLayout.get(name);
+      const place = this.#places?.get(name);
       if (place === undefined) throw new RangeError(`no register ${name}`);
       return `P${place.number.toString(16)}=${encodeRegister(place, value)}`;
     });
-    this.#socket.cork();
-    const answers = commands.map((command) => this.#expectOk(command));
-    this.#socket.uncork();
-    await Promise.all(answers);
+    return this.together(() => Promise.all(commands.map((command) => this.#expectOk(command))));
   }
 
   /** All processors. */
   async threads(): Promise<string[]> {
     const names: string[] = [];
-    let answer = await this.#command('qfThreadInfo');
-    while (answer.startsWith('m') && names.length < 4096) {
-      names.push(...answer.slice(1).split(','));
-      answer = await this.#command('qsThreadInfo');
+    let command = 'qfThreadInfo';
+    while (names.length < 4096) {
+      const answers = this.together(() =>
+        Promise.all(
+          Array.from({ length: threadsAtATime }, () => {
+            const answer = this.#command(command);
+            command = 'qsThreadInfo';
+            return answer;
+          }),
+        ),
+      );
+      for (const answer of await answers) {
+        if (!answer.startsWith('m')) return names;
+        names.push(...answer.slice(1).split(','));
+      }
     }
     return names;
   }
@@ -132,11 +176,12 @@ export class GdbStub {
     return bytes.length === length ? bytes : undefined;
   }
 
-  /** Let all processors go on. */
+  /** Let all processors go on, when what was sent before is done. */
   resume(): void {
     this.#stops.length = 0;
     this.#send('vCont;c');
-    this.#standing(false);
+    this.#goesOnAfter = this.#answers.at(-1);
+    if (this.#goesOnAfter === undefined) this.#standing(false);
   }
 
   /** One instruction of one processor, the others standing. */
@@ -148,13 +193,28 @@ export class GdbStub {
 
   /** Stop the machine while it runs. */
   async interrupt(): Promise<Stop> {
+    const stop = this.nextStop(patience);
     this.#socket.write('\x03');
-    return this.nextStop(patience);
+    return stop;
   }
 
   /** Stop the machine if it runs. */
   async stand(): Promise<void> {
     if (this.#stoppedAt === undefined) await this.interrupt();
+  }
+
+  /** Have `send` sent while the machine stands, be it for no longer than that takes, and go on. */
+  async pass<T>(send: () => Promise<T>): Promise<T> {
+    if (this.#failure) throw this.#failure;
+    const runs = this.#stoppedAt === undefined;
+    const [, result] = await this.together(() => {
+      const stopped = runs ? this.interrupt() : undefined;
+      this.#standing(true);
+      const result = send();
+      this.resume();
+      return Promise.all([stopped, result]);
+    });
+    return result;
   }
 
   /** Wait until the machine stops. Throws DebloatError when it has not after so many milliseconds. */
@@ -188,32 +248,24 @@ export class GdbStub {
     });
   }
 
-  async #describe(): Promise<void> {
-    // Without the question QEMU sends no description, and registers in a shorter format.
-    await this.#command('qSupported:swbreak+;xmlRegisters=i386');
-    const target = await this.#transfer('target.xml');
-    let description = target;
-    for (const [, file = ''] of target.matchAll(/<xi:include\s+href="([\w.-]+)"/g)) {
-      description += await this.#transfer(file);
-    }
-    this.#layout = registerLayout(description);
+  async #describe(known?: RegisterLayout): Promise<RegisterLayout> {
+    const layout = await describeRegisters(
+      {
+        ask: (command) => this.#command(command),
+        whileItStands: (act) => this.#whileItStands(act),
+      },
+      known,
+    );
+    return (this.#places = layout);
   }
 
-  async #transfer(file: string): Promise<string> {
-    let text = '';
-    for (let pieces = 0; pieces < 1000; pieces++) {
-      const at = text.length.toString(16);
-      const answer = await this.#command(`qXfer:features:read:${file}:${at},ff0`);
-      if (!/^[ml]/.test(answer)) break;
-      text += answer.slice(1);
-      if (answer.startsWith('l')) break;
-    }
-    return text;
-  }
-
-  get #registerLayout(): RegisterLayout {
-    if (this.#layout === undefined) throw new Error('the stub was not asked for its layout');
-    return this.#layout;
+  async #whileItStands<T>(act: () => Promise<T>): Promise<T> {
+    while (this.#goesOnAfter !== undefined && this.#failure === undefined) await nextTurn();
+    const runs = this.#stoppedAt === undefined;
+    await this.stand();
+    const result = await act();
+    if (runs) this.resume();
+    return result;
   }
 
   async #expectOk(command: string): Promise<void> {
@@ -257,6 +309,7 @@ export class GdbStub {
   }
 
   #receive(bytes: Uint8Array): void {
+    const now = performance.now();
     let payloads: string[];
     try {
       payloads = this.#reader.push(bytes);
@@ -266,25 +319,31 @@ export class GdbStub {
       return;
     }
     for (const payload of payloads) {
-      this.#socket.write('+');
       const stop = stopOf(payload);
+      if (stop && !this.#hasAnswered) continue;
       if (stop) {
-        this.#standing(true);
+        this.#standing(true, now);
         this.#stops.push(stop);
         const waiter = this.#stop;
         this.#stop = undefined;
         waiter?.resolve(payload);
-      } else {
-        this.#answers.shift()?.resolve(payload);
+        continue;
       }
+      this.#hasAnswered = true;
+      const waiter = this.#answers.shift();
+      if (waiter !== undefined && waiter === this.#goesOnAfter) {
+        this.#goesOnAfter = undefined;
+        this.#standing(false, now);
+      }
+      waiter?.resolve(payload);
     }
   }
 
-  #standing(stands: boolean): void {
+  #standing(stands: boolean, now = performance.now()): void {
     if (stands) {
-      this.#stoppedAt ??= performance.now();
+      this.#stoppedAt ??= now;
     } else if (this.#stoppedAt !== undefined) {
-      this.held += performance.now() - this.#stoppedAt;
+      this.held += now - this.#stoppedAt;
       this.#stoppedAt = undefined;
     }
   }
@@ -302,6 +361,13 @@ function stopOf(payload: string): Stop | undefined {
   const [, signal, rest = ''] = /^[TS]([0-9a-f]{2})((?:[^:;]+:[^;]*;)*)$/.exec(payload) ?? [];
   if (signal === undefined) return undefined;
   return { signal: parseInt(signal, 16), thread: /thread:([^;]+);/.exec(rest)?.[1] ?? '' };
+}
+
+function noAnswer(address: StubAddress, cause: Error): DebloatError {
+  return new DebloatError(`The gdb stub at ${nameOf(address)} does not answer.`, {
+    hint: cause.message,
+    cause,
+  });
 }
 
 function lost(cause?: Error): DebloatError {

@@ -6,7 +6,10 @@ import { DebloatError } from '../../analyzer/errors.js';
  * and the size is the host's own and never read back.
  */
 
-const offsetOf = { head: 0, size: 4, tail: 64, closed: 68, data: 128 } as const;
+const offsetOf = { head: 0, size: 4, mark: 8, tail: 64, closed: 68, data: 128 } as const;
+
+/** Bytes of the mark by which the host knows a ring as its own. */
+export const markBytes = 16;
 
 /** Bytes that a ring of `size` data bytes takes. */
 export function ringBytes(size: number): number {
@@ -16,20 +19,32 @@ export function ringBytes(size: number): number {
 class Ring {
   protected readonly words: Int32Array;
   protected readonly data: Uint8Array;
+  readonly #mark: Uint8Array;
 
-  constructor(memory: Uint8Array) {
+  /** `mark`: random, and the same at each look at the same ring. */
+  constructor(
+    memory: Uint8Array,
+    readonly mark: Uint8Array,
+  ) {
     const size = memory.length - offsetOf.data;
     if (size < 64 || size > 2 ** 30 || (size & (size - 1)) !== 0) {
       throw new RangeError(`a ring's size must be a power of two, not ${size}`);
     }
     this.words = new Int32Array(memory.buffer, memory.byteOffset, offsetOf.data / 4);
     this.data = memory.subarray(offsetOf.data);
+    this.#mark = memory.subarray(offsetOf.mark, offsetOf.mark + markBytes);
   }
 
   /** Makes the ring empty and open; only while the guest does not use it. */
   reset(): void {
     this.words.fill(0);
     Atomics.store(this.words, offsetOf.size / 4, this.data.length);
+    this.#mark.set(this.mark);
+  }
+
+  /** Whether this is the ring that was reset. Of a guest that was started anew it may be anything. */
+  get isOurs(): boolean {
+    return this.mark.every((byte, at) => byte === this.#mark[at]);
   }
 
   protected load(offset: number): number {
@@ -43,11 +58,15 @@ class Ring {
   /** Bytes in the ring; an error if the guest's index makes no sense. */
   protected filled(head: number, tail: number): number {
     const filled = (head - tail) >>> 0;
-    if (filled > this.data.length) {
-      throw new DebloatError('The guest wrote nonsense into the ring of its terminal.');
+    if (filled > this.data.length || (filled > 0 && !this.isOurs)) {
+      throw nonsense();
     }
     return filled;
   }
+}
+
+function nonsense(): DebloatError {
+  return new DebloatError('The guest wrote nonsense into the ring of its terminal.');
 }
 
 /** The host's end of the ring to the guest. */
@@ -71,6 +90,7 @@ export class RingWriter extends Ring {
 
   /** Writes as much of `bytes` as there is room for; the number of bytes written. */
   write(bytes: Uint8Array): number {
+    if (!this.isOurs) throw nonsense();
     const count = Math.min(bytes.length, this.room);
     const at = this.#head & (this.data.length - 1);
     const first = Math.min(count, this.data.length - at);
@@ -83,7 +103,7 @@ export class RingWriter extends Ring {
 
   /** Tells the guest that no more comes. */
   close(): void {
-    this.store(offsetOf.closed, 1);
+    if (this.isOurs) this.store(offsetOf.closed, 1);
   }
 }
 
@@ -105,6 +125,7 @@ export class RingReader extends Ring {
   read(most = this.data.length): Uint8Array {
     const count = Math.min(most, this.filled(this.load(offsetOf.head), this.#tail));
     const bytes = new Uint8Array(count);
+    if (count === 0) return bytes;
     const at = this.#tail & (this.data.length - 1);
     const first = Math.min(count, this.data.length - at);
     bytes.set(this.data.subarray(at, at + first));

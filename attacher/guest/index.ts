@@ -3,7 +3,7 @@ import { findExportedSymbols } from './export-table.js';
 import { checkVersion, identifyKernel, KernelMap, readKernelImage } from './kernel-image.js';
 import type { PhysicalMemory } from './memory/physical-memory.js';
 import { PageTables, type PagingRegisters } from './page-tables.js';
-import { SymbolCache, type CachedKernel } from './symbol-cache.js';
+import { SymbolCache, type FoundKernel, type KnownKernel } from './symbol-cache.js';
 
 export { defaultCacheDirectory } from './symbol-cache.js';
 export { PageTables, type Extent, type PagingRegisters, type Translation } from './page-tables.js';
@@ -49,7 +49,8 @@ export function findKernel(
       const found = scan(map);
       if (found === undefined) continue;
       cache?.store(found);
-      return result(found, pageTables, false);
+      const symbols = new Map(found.symbols.map(({ name, address }) => [name, address]));
+      return result({ ...found, symbols }, pageTables, false);
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
       old ??= error;
@@ -64,7 +65,7 @@ export function findKernel(
 }
 
 /** The kernel by a look at all its memory. */
-function scan(map: KernelMap): CachedKernel | undefined {
+function scan(map: KernelMap): FoundKernel | undefined {
   const image = readKernelImage(map);
   const identity = identifyKernel(image);
   if (identity === undefined) return undefined;
@@ -72,9 +73,8 @@ function scan(map: KernelMap): CachedKernel | undefined {
   return { ...identity, textStart: image.start, symbols: [...findExportedSymbols(image).values()] };
 }
 
-function result(kernel: CachedKernel, pageTables: PageTables, cached: boolean): GuestKernel {
-  const { version, buildId, textStart } = kernel;
-  const symbols = new Map(kernel.symbols.map(({ name, address }) => [name, address]));
+function result(kernel: KnownKernel, pageTables: PageTables, cached: boolean): GuestKernel {
+  const { version, buildId, textStart, symbols } = kernel;
   return { version, buildId, symbols, textStart, pageTables, cached };
 }
 

@@ -153,6 +153,16 @@ export class PageTables {
     if (pending) yield this.#extent(pending);
   }
 
+  /** Where in the kernel's half anything can be mapped: the starts of what the topmost table's present entries stand for. */
+  kernelSlots(): bigint[] {
+    const entries = this.#table(this.root);
+    if (entries === undefined) return [];
+    const bits = this.levels * 9 + 12;
+    return Array.from({ length: 256 }, (_, n) => 256 + n)
+      .filter((index) => ((entries[2 * index] ?? 0) & PRESENT) !== 0)
+      .map((index) => BigInt.asUintN(64, BigInt.asIntN(bits, BigInt(index) << BigInt(bits - 9))));
+  }
+
   /** Bytes at a virtual address; undefined if any is not mapped or outside memory. */
   read(address: bigint, length: number): Uint8Array | undefined {
     const target = new Uint8Array(length);

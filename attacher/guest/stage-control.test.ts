@@ -1,11 +1,12 @@
 import { execFileSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { DebloatError } from '../../analyzer/errors.js';
-import { RingReader, RingWriter, ringBytes } from './byte-ring.js';
+import { markBytes, RingReader, RingWriter, ringBytes } from './byte-ring.js';
 import { StageControl, controlOffset, controlSize, pollGsi, stageError } from './stage-control.js';
 import { Command, stepOf } from './stage-steps.js';
 
@@ -55,6 +56,7 @@ describe('control.h', () => {
       [
         'printf("size %zu\\n", sizeof(struct control));',
         'printf("ring %zu\\n", offsetof(struct ring, data));',
+        'printf("mark %zu\\n", offsetof(struct ring, mark));',
         'printf("tail %zu\\n", offsetof(struct ring, tail));',
         'printf("closed %zu\\n", offsetof(struct ring, closed));',
         'printf("poll %u\\n", GSI_POLL);',
@@ -65,6 +67,7 @@ describe('control.h', () => {
     );
     expect(numbers.get('size')).toBe(controlSize);
     expect(numbers.get('ring')).toBe(ringBytes(0));
+    expect(numbers.get('mark')).toBe(8);
     expect(numbers.get('tail')).toBe(64);
     expect(numbers.get('closed')).toBe(68);
     expect(numbers.get('poll')).toBe(pollGsi);
@@ -197,9 +200,11 @@ describe('StageControl', () => {
 describe('a byte ring', () => {
   const make = (size: number) => {
     const memory = new Uint8Array(ringBytes(size));
-    const writer = new RingWriter(memory);
+    const mark = randomBytes(markBytes);
+    const writer = new RingWriter(memory, mark);
     writer.reset();
-    return { memory, view: new DataView(memory.buffer), writer, reader: new RingReader(memory) };
+    const reader = new RingReader(memory, mark);
+    return { memory, view: new DataView(memory.buffer), writer, reader };
   };
 
   it('carries bytes in order through any split, to the end', () => {
@@ -225,12 +230,27 @@ describe('a byte ring', () => {
     expect(() => reader.read()).toThrow(DebloatError);
   });
 
+  it('is neither read nor written once its memory is another kernel’s', () => {
+    const { memory, view, writer, reader } = make(64);
+    writer.write(Uint8Array.of(1, 2, 3));
+    memory.fill(0);
+    expect(reader.read()).toEqual(new Uint8Array());
+    view.setUint32(0, 5, true); // by chance an index that makes sense
+    const before = memory.slice();
+    expect(() => reader.read()).toThrow(/nonsense/);
+    expect(() => writer.write(new Uint8Array(1))).toThrow(/nonsense/);
+    writer.close();
+    expect(memory).toEqual(before);
+  });
+
   it('refuses indices that make no sense, and odd sizes', () => {
     const { view, writer, reader } = make(64);
     view.setUint32(64, 5, true);
     expect(() => writer.write(new Uint8Array(1))).toThrow(/nonsense/);
     view.setUint32(0, 65, true);
     expect(() => reader.read()).toThrow(/nonsense/);
-    expect(() => new RingReader(new Uint8Array(ringBytes(100)))).toThrow(RangeError);
+    expect(() => new RingReader(new Uint8Array(ringBytes(100)), new Uint8Array(markBytes))).toThrow(
+      RangeError,
+    );
   });
 });

@@ -43,6 +43,7 @@ export const controlOffset = {
   from_guest: 0x0d8,
   names: 0x0e0,
   name_count: 0x0e8,
+  asked: 0x0ec,
   socket_name: 0x0f0,
   message_head: 0x400,
   beats: 0x404,
@@ -197,10 +198,14 @@ export class StageControl {
     return this.#load(controlOffset.beats);
   }
 
-  /** Writes the next command; its work must be queued after this. Its sequence number. */
-  begin(command: Command): number {
+  /**
+   * Writes the next command; its work must be queued after this, or, if `asked`, the threads of the
+   * session that runs queue it. Its sequence number.
+   */
+  begin(command: Command, by?: 'asked'): number {
     if (!this.idle) throw new Error('a command is still running in the guest');
     const sequence = Math.max(1, (this.#load(controlOffset.sequence) + 1) >>> 0);
+    if (by === 'asked') this.#store(controlOffset.asked, sequence);
     this.#store(controlOffset.command, command);
     this.#store(controlOffset.sequence, sequence);
     return sequence;

@@ -5,10 +5,17 @@ import { z } from 'zod';
 import { entryLength, type ExportedSymbol } from './export-table.js';
 import { buildIdAt, noteLength, type KernelIdentity, type KernelMap } from './kernel-image.js';
 
-/** What the cache holds of a kernel, at the addresses of one boot. */
-export interface CachedKernel extends KernelIdentity {
+/** A kernel that was looked through, at the addresses of one boot. */
+export interface FoundKernel extends KernelIdentity {
   textStart: bigint;
   symbols: ExportedSymbol[];
+}
+
+/** What is known of a kernel. */
+export interface KnownKernel extends KernelIdentity {
+  textStart: bigint;
+  /** Addresses by name. */
+  symbols: Map<string, bigint>;
 }
 
 /** Many numbers, checked at once: a schema for each would take longer than all the rest. */
@@ -50,19 +57,19 @@ export class SymbolCache {
   constructor(readonly directory: string) {}
 
   /** The kernel that `map` shows, if it is known and the guest's memory agrees. */
-  find(map: KernelMap): CachedKernel | undefined {
+  find(map: KernelMap): KnownKernel | undefined {
     for (const { file, buildId, noteOffset } of this.#files()) {
       const note = map.read(noteOffset, noteLength);
       if (note === undefined || buildIdAt(note, 0) !== buildId) continue;
-      const kernel = this.#load(file, map.start);
-      if (kernel && agrees(kernel.symbols, map)) return { ...kernel, buildId, noteOffset };
+      const kernel = this.#load(file, map);
+      if (kernel) return { ...kernel, buildId, noteOffset };
       rmSync(join(this.directory, file), { force: true });
     }
     return undefined;
   }
 
   /** Keep `kernel`, if it can be recognised again. */
-  store(kernel: CachedKernel): void {
+  store(kernel: FoundKernel): void {
     const { buildId, noteOffset, textStart, version, symbols } = kernel;
     if (buildId === undefined || noteOffset === undefined || symbols.length === 0) return;
     const moving = symbols.map(({ address }) => address >= textStart);
@@ -101,29 +108,32 @@ export class SymbolCache {
       .slice(0, mostFiles);
   }
 
-  #load(file: string, textStart: bigint): Omit<CachedKernel, 'buildId' | 'noteOffset'> | undefined {
+  /** The kernel of a file; undefined if the guest's table has not these symbols: a sample over its length is compared. */
+  #load(
+    file: string,
+    map: KernelMap,
+  ): Pick<KnownKernel, 'version' | 'textStart' | 'symbols'> | undefined {
     try {
       const content: unknown = JSON.parse(readFileSync(join(this.directory, file), 'utf8'));
-      const { version, names, offsets, absolute, entries } = fileShape.parse(content);
-      const fixed = new Set(absolute);
-      const symbols = names.split('\n').map((name, n) => {
-        const offset = BigInt(offsets[n] ?? 0);
-        const address = fixed.has(n) ? offset : textStart + offset;
-        return { name, address, entry: entries[n] ?? 0 };
-      });
-      return { version, textStart, symbols };
+      const { version, names: text, offsets, absolute, entries } = fileShape.parse(content);
+      const names = text.split('\n');
+      const textStart = map.start;
+      const symbols = new Map<string, bigint>();
+      for (let n = 0; n < names.length; n++) {
+        symbols.set(names[n] ?? '', textStart + BigInt(offsets[n] ?? 0));
+      }
+      for (const n of absolute) symbols.set(names[n] ?? '', BigInt(offsets[n] ?? 0));
+      const step = Math.max(1, Math.floor(names.length / sampleSize));
+      const agrees = (n: number) => {
+        const name = names[n] ?? '';
+        return isThere({ name, address: symbols.get(name) ?? 0n, entry: entries[n] ?? 0 }, map);
+      };
+      for (let n = 0; n < names.length; n += step) if (!agrees(n)) return undefined;
+      return agrees(names.length - 1) ? { version, textStart, symbols } : undefined;
     } catch {
       return undefined;
     }
   }
-}
-
-/** Whether the guest's table has these symbols: a sample over its whole length is compared. */
-function agrees(symbols: ExportedSymbol[], map: KernelMap): boolean {
-  const step = Math.max(1, Math.floor(symbols.length / sampleSize));
-  return symbols.every(
-    (symbol, n) => (n % step !== 0 && n !== symbols.length - 1) || isThere(symbol, map),
-  );
 }
 
 function isThere({ name, address, entry }: ExportedSymbol, map: KernelMap): boolean {

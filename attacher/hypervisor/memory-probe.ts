@@ -35,8 +35,9 @@ export function directlyMapped(
 function* directMapBases(tables: PageTables): Generator<bigint> {
   const slot = 1n << BigInt(tables.levels * 9 + 3);
   const half = 2n ** 64n - 256n * slot;
-  for (let n = 0n; n < 255n; n++) {
-    const start = half + n * slot;
+  for (const start of tables.kernelSlots()) {
+    // The last one is the kernel's own text and modules.
+    if (start === 2n ** 64n - slot) break;
     for (const { virtual, physical } of tables.extents(start, start + slot)) {
       const base = virtual - BigInt(physical);
       if (base % GiB === 0n && base >= half) yield base;

@@ -1,5 +1,6 @@
+import { randomBytes } from 'node:crypto';
 import { DebloatError, messageOf } from '../../analyzer/errors.js';
-import { enterGuest, type Contents } from '../gdb/enter.js';
+import { enterGuest, type EnterOptions } from '../gdb/enter.js';
 import {
   diskSerial,
   removeRecord,
@@ -12,6 +13,7 @@ import { throughDoor } from '../gdb/door.js';
 import { describeDoor, type StubDoor } from '../gdb/stub-door.js';
 import { findGuest } from '../gdb/guest.js';
 import { GuestGone, type GdbStage } from '../gdb/stage.js';
+import { markBytes } from '../guest/byte-ring.js';
 import type { ModuleFile } from '../guest/session-frames.js';
 import { Command } from '../guest/stage-steps.js';
 import { modulesFor, overlayDrivers, plugDrivers } from '../modules/index.js';
@@ -71,12 +73,11 @@ export async function openByStub(request: OpenRequest, ways: WaysIn): Promise<Op
     removeRecord(id);
     throw error;
   }
-  let channel: GuestChannel | undefined;
-  const prepare = (stage: GdbStage, start: number, address: bigint, contents: Contents) => {
+  const mark = randomBytes(markBytes);
+  const prepare: EnterOptions['prepare'] = ({ memory, control }, start, address, contents) => {
     const { pages, program } = contents;
-    channel = new GuestChannel(stage.arena, start, pages);
-    channel.reset();
-    stage.control.setSession(writeSession(stage.arena, start, pages, address, program));
+    new GuestChannel(memory, start, pages, mark).reset();
+    control.setSession(writeSession(memory, start, pages, address, program));
   };
   let entered: Awaited<ReturnType<typeof enterGuest>>;
   try {
@@ -88,8 +89,8 @@ export async function openByStub(request: OpenRequest, ways: WaysIn): Promise<Op
     );
     throw error;
   }
-  const { stage, times } = entered;
-  if (channel === undefined) throw new Error('the session was not prepared');
+  const { stage, start, pages, times } = entered;
+  const channel = new GuestChannel(stage.arena, start, pages, mark);
   const pulse = new Pulse(
     () => stage.beats,
     () => isRunning(monitor),

@@ -1,9 +1,9 @@
 import type { ArenaMemory } from '../guest/arena-memory.js';
-import { ringBytes, RingReader, RingWriter } from '../guest/byte-ring.js';
+import { markBytes, ringBytes, RingReader, RingWriter } from '../guest/byte-ring.js';
 import type { SessionPages } from '../guest/session-pages.js';
 
 /** Offsets of struct ring (native/guest/stage1/control.h). */
-const field = { head: 0, size: 4, tail: 64, closed: 68, data: 128 } as const;
+const field = { head: 0, size: 4, mark: 8, tail: 64, closed: 68, data: 128 } as const;
 
 /** The stream to and from stage 2, by a pair of rings in the guest's memory. */
 export class GuestChannel {
@@ -13,18 +13,19 @@ export class GuestChannel {
   readonly #from: number;
   readonly #size: number;
 
-  /** `start`: of the session's pages in the arena. */
+  /** `start`: of the session's pages in the arena; `mark`: of the session, `markBytes` random ones. */
   constructor(
     readonly memory: ArenaMemory,
     start: number,
     pages: SessionPages,
+    mark: Uint8Array,
   ) {
     this.#to = start + pages.toGuest;
     this.#from = start + pages.fromGuest;
     this.#size = pages.ringSize;
     const ring = (at: number) => memory.bytes.subarray(at, at + ringBytes(this.#size));
-    this.#writer = new RingWriter(ring(this.#to));
-    this.#reader = new RingReader(ring(this.#from));
+    this.#writer = new RingWriter(ring(this.#to), mark);
+    this.#reader = new RingReader(ring(this.#from), mark);
   }
 
   /** Empty and open; before the session starts. */
@@ -37,6 +38,7 @@ export class GuestChannel {
   /** Writes as much of `bytes` as there is room for; the number of bytes written. */
   write(bytes: Uint8Array): number {
     if (bytes.length === 0) return 0;
+    this.memory.pull(this.#to + field.mark, markBytes);
     this.memory.pull(this.#to + field.tail, 4);
     const head = this.#writer.head;
     const count = this.#writer.write(bytes);
@@ -51,6 +53,8 @@ export class GuestChannel {
 
   /** No more will be written: stage 2 hangs up when it has read all. */
   hangUp(): void {
+    this.memory.pull(this.#to + field.mark, markBytes);
+    if (!this.#writer.isOurs) return;
     this.#writer.close();
     this.memory.push(this.#to + field.closed, 4);
   }
@@ -60,6 +64,7 @@ export class GuestChannel {
     // In this order: once it is closed the head is final, and what is before the head is there.
     this.memory.pull(this.#from + field.closed, 4);
     this.memory.pull(this.#from + field.head, 4);
+    this.memory.pull(this.#from + field.mark, markBytes);
     if (this.#reader.waiting === 0) return new Uint8Array();
     this.memory.pull(this.#from + field.data, this.#size);
     const bytes = this.#reader.read();

@@ -1,7 +1,9 @@
+import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { DebloatError } from '../../analyzer/errors.js';
 import { sessionProgramPath } from '../../native/guest-stage.js';
 import { mappedArena } from '../guest/arena-memory.js';
+import { markBytes } from '../guest/byte-ring.js';
 import type { ModuleFile } from '../guest/session-frames.js';
 import { layoutSession, type SessionPages } from '../guest/session-pages.js';
 import { Command } from '../guest/stage-steps.js';
@@ -44,7 +46,7 @@ export async function startStage2(
     virtualAddress: BigInt(`0x${record.virtualAddress}`),
   };
   const address = imageAddress(place) + BigInt(stage.image.length);
-  const channel = new GuestChannel(memory, at, pages);
+  const channel = new GuestChannel(memory, at, pages, randomBytes(markBytes));
   channel.reset();
   control.setSession(writeSession(memory, at, pages, address, program));
   await attachment.command(Command.startSession);

@@ -1,9 +1,12 @@
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
+import { pauseAfter } from '../pause.js';
 import type { Channel } from './channel.js';
 import type { GuestChannel } from './guest-channel.js';
 
-/** Between looks when nothing comes, in milliseconds. */
+/** Between attempts to write into a ring that is full, in milliseconds. */
 const pause = 1;
+/** Between looks when nothing came for long, at most, in milliseconds. */
+const longestPause = 50;
 /** The answer to a key, which has so many bytes at most, is looked for more often for a while, in milliseconds. */
 const key = { bytes: 64, pause: 0.1, attention: 4 };
 /** How often the guest is asked whether it is still the one that was attached to, in milliseconds. */
@@ -37,8 +40,20 @@ export function polledChannel(rings: GuestChannel, isAlive: () => boolean): Chan
   let closedAt: number | undefined;
   let over = false;
   let attentiveUntil = 0;
+  let lastSeen = performance.now();
+  /** Ends a pause, for an answer is expected. */
+  let wake = () => {};
+  const untilWritten = (milliseconds: number) =>
+    new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, milliseconds);
+      wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
   const rest = async () => {
-    if (performance.now() > attentiveUntil) return sleep(pause);
+    const now = performance.now();
+    if (now > attentiveUntil) return untilWritten(pauseAfter(now - lastSeen, longestPause));
     doze();
     return nextTurn();
   };
@@ -57,7 +72,9 @@ export function polledChannel(rings: GuestChannel, isAlive: () => boolean): Chan
       left = left.subarray(rings.write(left));
       if (left.length > 0) await sleep(pause);
     }
-    if (bytes.length <= key.bytes) attentiveUntil = performance.now() + key.attention;
+    lastSeen = performance.now();
+    wake();
+    if (bytes.length <= key.bytes) attentiveUntil = lastSeen + key.attention;
   };
   return {
     write(bytes) {
@@ -73,9 +90,13 @@ export function polledChannel(rings: GuestChannel, isAlive: () => boolean): Chan
         } catch (error) {
           // The memory went with the hypervisor, or another kernel uses it: that takes a while to show.
           if (await staysAlive(isAlive)) throw error;
+          over = true;
           return undefined;
         }
-        if (bytes.length > 0) return bytes;
+        if (bytes.length > 0) {
+          lastSeen = performance.now();
+          return bytes;
+        }
         if (rings.ended) over = true;
         if (isOver()) return undefined;
         await rest();

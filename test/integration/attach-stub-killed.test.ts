@@ -61,7 +61,7 @@ describe('a session through a gdb stub that is killed', () => {
         kind,
       ).toBe(true);
     }
-    expect(sessions.killed).toBeGreaterThan(everyStep ? 60 : 8);
+    expect(sessions.killed).toBeGreaterThan(everyStep ? 30 : 8);
 
     const after = await sessions.tick();
     expect(after.state).toBe(before.state);
@@ -73,25 +73,34 @@ describe('a session through a gdb stub that is killed', () => {
   it('leaves a guest that goes on where a function was in its midst, by doctor and by detach', async () => {
     expect(await sessions.run(), sessions.said).toBe(0);
     const before = await sessions.tick();
-    // A call writes its return address, and is begun.
-    const calls = proxy.packets.flatMap((packet, number) =>
-      packet.startsWith('M')
-        ? [proxy.packets.findIndex((each, n) => n > number && each === 'vCont;c')]
-        : [],
+    // A call writes its return address, and is begun; the last before the machine is left is not come back from.
+    const after = (packet: number, kind: string) =>
+      proxy.packets.findIndex((each, n) => n > packet && each === kind);
+    const begun = proxy.packets.flatMap((packet, number) =>
+      packet.startsWith('M') && after(number, 'vCont;c') >= 0 ? [after(number, 'vCont;c')] : [],
     );
-    expect(calls).toHaveLength(4);
-    for (const [n, packet] of calls.entries()) {
+    const left = proxy.packets.flatMap((packet, number) => (packet === 'D' ? [number] : []));
+    expect([begun.length, left.length]).toEqual([1, 2]);
+    for (const [n, packet] of [...begun, ...left].entries()) {
+      const kind = begun.includes(packet) ? 'vCont;c' : 'D';
       const code = await sessions.run({ packet, when: 'before' });
-      expect([code, proxy.packets[packet]]).toEqual([undefined, 'vCont;c']);
-      const [left] = gdbSessions(guest.pid);
-      const { thread = '', call } = left?.record.point ?? {};
-      // Of its instructions it does some, and its processor stands then.
+      expect([code, proxy.packets[packet]]).toEqual([undefined, kind]);
+      const [behind] = gdbSessions(guest.pid);
+      const { point, functions } = behind?.record ?? {};
+      expect(point === undefined).toBe(kind === 'D');
       const stub = await GdbStub.connect({ path: way });
-      await stub.select(thread);
-      expect((await stub.registers()).get('rip')?.toString(16)).toBe(call?.function);
+      // At the first instruction of what it calls: the kernel's, or the stage's, which is below the kernel.
+      const isThere = (rip: bigint) =>
+        [point?.call?.function, functions?.freePages].includes(rip.toString(16)) ||
+        (rip >= 0xffffff80_00000000n && rip < 0xffffffff_00000000n);
+      let thread: string | undefined;
+      for (const each of await stub.threads()) {
+        await stub.select(each);
+        if (isThere((await stub.registers()).get('rip') ?? 0n)) thread = each;
+      }
+      if (thread === undefined) throw new Error('no processor is where it was left');
+      // Of its instructions it does some, and its processor stands then.
       for (let steps = 8; steps > 0; steps--) await stub.step(thread);
-      await stub.select(thread);
-      expect((await stub.registers()).get('rip')?.toString(16)).not.toBe(call?.function);
       await stub.abandon();
       expect((await runCliWell(['sessions'])).stdout).toMatch(/^killed .*left behind$/m);
       const fix = n % 2 === 0 ? ['doctor', '--fix'] : ['detach', 'killed'];
@@ -99,8 +108,9 @@ describe('a session through a gdb stub that is killed', () => {
       expect((await runCliWell(['sessions'])).stdout).not.toContain('killed');
       await sessions.tick();
     }
-    const after = await sessions.tick();
-    expect(after.state).toBe(before.state);
+    const end = await sessions.tick();
+    expect(end.state).toBe(before.state);
+    expect(before.free - end.free).toBeLessThan(4096);
     expect(guest.console()).not.toMatch(/BUG:|Oops|Call Trace|Kernel panic/);
   });
 });

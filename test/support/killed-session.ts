@@ -42,7 +42,7 @@ export function stepsOf(packets: readonly string[]): KillAt[] {
     const repeated = packet.startsWith('P') && packets[number - 1]?.startsWith('P') === true;
     const isLast = packets[number + 1]?.startsWith('P') !== true;
     if (number < first || /^[gq]/.test(packet)) return [];
-    if (repeated && !isLast && number % 4 !== 0) return [];
+    if (repeated && !isLast && !packet.startsWith('P11=') && number % 4 !== 0) return [];
     if (!packet.startsWith('vCont;c')) return at('before');
     // Where we stop it ourselves nothing is answered before.
     return packets[number + 1] === '\x03' ? at('before', 'sent') : at('before', 'sent', 'answered');

@@ -1,12 +1,11 @@
 import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { makeInitramfs } from './initramfs.js';
 import { kernelOf, vmlinuxOf, type Suite } from './kernel.js';
 import { machineArguments, type Machine } from './machine.js';
 import { pauseProgram } from './pause.js';
 import { Qemu } from './qemu.js';
-import { incoming, savedState } from './saved-state.js';
+import { goOn, incoming, savedState } from './saved-state.js';
 import type { Symbols } from './symbols.js';
 import { symbolsOf } from './unrelocated-symbols.js';
 
@@ -95,8 +94,7 @@ export async function startKvmGuest(options: KvmGuestOptions): Promise<KvmGuest>
       ],
     });
     try {
-      await loaded(guest);
-      await guest.qmp('cont');
+      await goOn(guest);
     } catch (error) {
       await guest.stop();
       throw error;
@@ -140,14 +138,3 @@ function tscKilohertz(): number {
 }
 
 const sandbox = 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny';
-
-/** Wait until the incoming state is loaded; the guest is paused then, as it was when it was saved. */
-async function loaded(guest: Qemu): Promise<void> {
-  const limit = Date.now() + 120_000;
-  for (;;) {
-    const { status } = (await guest.qmp('query-status')) as { status: string };
-    if (status === 'paused') return;
-    if (status !== 'inmigrate' || Date.now() > limit) throw new Error(`the guest is ${status}`);
-    await sleep(50);
-  }
-}

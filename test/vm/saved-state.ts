@@ -37,6 +37,18 @@ export function incoming(program: string, file: string): string {
   return Number(/version (\d+)/.exec(qemuVersion(program))?.[1]) < 9 ? 'fd:3' : `file:${file}`;
 }
 
+/** Wait until the incoming state is loaded, and have the guest go on: it is paused then, as it was when it was saved. */
+export async function goOn(guest: Qemu): Promise<void> {
+  const limit = Date.now() + 120_000;
+  for (;;) {
+    const { status } = (await guest.qmp('query-status')) as { status: string };
+    if (status === 'paused') break;
+    if (status !== 'inmigrate' || Date.now() > limit) throw new Error(`the guest is ${status}`);
+    await sleep(50);
+  }
+  await guest.qmp('cont');
+}
+
 function qemuVersion(program: string): string {
   return execFileSync(program, ['--version'], { encoding: 'utf8' });
 }

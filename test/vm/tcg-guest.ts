@@ -1,10 +1,11 @@
-import { writeFileSync } from 'node:fs';
+import { closeSync, openSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { makeInitramfs } from './initramfs.js';
 import { kernelOf, type Suite } from './kernel.js';
 import { machineArguments } from './machine.js';
 import { pauseProgram } from './pause.js';
 import { Qemu } from './qemu.js';
+import { goOn, incoming, savedState } from './saved-state.js';
 import { exportedSymbols, kallsymsDisk, readKallsyms, type Symbols } from './symbols.js';
 
 export interface TcgGuestOptions {
@@ -37,6 +38,8 @@ export interface TcgGuestOptions {
   script?: string;
   /** More files in the guest: their paths, without the first slash, and their content; all can be executed. */
   files?: Map<string, Buffer>;
+  /** Boot once only, and begin with the state that was saved then; no devices of the machine's own can be added. */
+  saved?: boolean;
   /** More arguments for QEMU. */
   devices?: string[];
 }
@@ -72,19 +75,24 @@ export async function startTcgGuest(options: TcgGuestOptions): Promise<TcgGuest>
     append:
       `console=ttyS0 panic=-1 sysrq_always_enabled ${kaslr ? '' : 'nokaslr '}${append}`.trim(),
   };
+  const program = options.qemu ?? 'qemu-system-x86_64';
+  const state = options.saved ? await savedState(program, machine, directory) : undefined;
+  const input = state === undefined ? undefined : openSync(state, 'r');
   const guest = await Qemu.start({
-    program: options.qemu ?? 'qemu-system-x86_64',
-    directory,
-    name: 'tcg',
+    ...{ program, directory, name: 'tcg' },
+    ...(input === undefined ? {} : { input }),
     arguments: [
       ...machineArguments(machine, { sharedMemory: options.sharedMemory ?? true }, ',accel=tcg'),
       ...(disk ? ['-drive', `if=virtio,format=raw,file=${disk}`] : []),
       ...(options.gdb ? ['-gdb', `unix:${join(directory, 'gdb')},server=on,wait=off`] : []),
+      ...(state === undefined ? [] : ['-incoming', incoming(program, state)]),
       ...(options.devices ?? []),
     ],
   });
+  if (input !== undefined) closeSync(input);
   try {
-    await guest.printed(/^guest-ready$/m, 240);
+    if (options.saved) await goOn(guest);
+    else await guest.printed(/^guest-ready$/m, 240);
   } catch (error) {
     await guest.stop();
     throw error;

@@ -1,4 +1,4 @@
-import { fstatSync } from 'node:fs';
+import { fstatSync, readSync, writeSync } from 'node:fs';
 import { closeDescriptor } from '../../../native/linux/event.js';
 import { Mapping, pageSize } from '../../../native/linux/mapping.js';
 import type { RegionAccess } from './process-memory.js';
@@ -7,7 +7,7 @@ import type { RegionAccess } from './process-memory.js';
 const chunk = 2 ** 28;
 
 /**
- * Memory in a file that the hypervisor shares, mapped here too: no system call per access. Were the
+ * Memory in a file that the hypervisor shares, mapped here too. Were the
  * file cut short, we would fall together with the hypervisor, which has the same pages mapped.
  */
 export class MappedRegion implements RegionAccess {
@@ -15,6 +15,11 @@ export class MappedRegion implements RegionAccess {
   readonly #mapping: Mapping;
   /** From the start of the mapping to the region's first byte. */
   readonly #skip: number;
+  /**
+   * Whether bytes are copied by the file and not by the mapping, where a fault for each page that is
+   * looked at once costs more than they do. Files of huge pages cannot be written to (hugetlbfs).
+   */
+  readonly #byFile: boolean;
 
   /** Map `size` bytes of the file `fd` from `fileOffset`; the descriptor is closed with the region. Throws if they are not there. */
   constructor(
@@ -30,6 +35,7 @@ export class MappedRegion implements RegionAccess {
     const unit = Math.max(pageSize, file.blksize);
     const offset = Math.floor(fileOffset / unit) * unit;
     this.#skip = fileOffset - offset;
+    this.#byFile = unit === pageSize;
     const length = Math.ceil((this.#skip + size) / unit) * unit;
     this.#mapping = Mapping.ofFile(fd, { offset, length, writable: true });
   }
@@ -45,17 +51,30 @@ export class MappedRegion implements RegionAccess {
   }
 
   read(offset: number, target: Uint8Array): boolean {
-    for (let start = 0; start < target.length; start += chunk) {
-      const length = Math.min(chunk, target.length - start);
-      target.set(this.#mapping.bytes(this.#skip + offset + start, length), start);
+    for (let done = 0; done < target.length;) {
+      const length = Math.min(chunk, target.length - done);
+      if (this.#byFile) {
+        const count = readSync(this.fd, target, done, length, this.fileOffset + offset + done);
+        if (count === 0) return false;
+        done += count;
+      } else {
+        target.set(this.#mapping.bytes(this.#skip + offset + done, length), done);
+        done += length;
+      }
     }
     return true;
   }
 
   write(offset: number, bytes: Uint8Array): boolean {
-    for (let start = 0; start < bytes.length; start += chunk) {
-      const part = bytes.subarray(start, start + chunk);
-      this.#mapping.bytes(this.#skip + offset + start, part.length).set(part);
+    for (let done = 0; done < bytes.length;) {
+      const length = Math.min(chunk, bytes.length - done);
+      if (this.#byFile) {
+        done += writeSync(this.fd, bytes, done, length, this.fileOffset + offset + done);
+      } else {
+        const part = bytes.subarray(done, done + length);
+        this.#mapping.bytes(this.#skip + offset + done, length).set(part);
+        done += length;
+      }
     }
     return true;
   }

@@ -62,7 +62,8 @@ enum step {
 struct ring {
 	volatile u32 head; /* bytes ever written: the producer's */
 	u32 size;	   /* bytes of data[]: the host's, never read back by it */
-	u8 pad0[56];
+	u8 mark[16];   /* the host's, by which it knows whether this memory is a ring of its own still */
+	u8 pad0[40];
 	volatile u32 tail;   /* bytes ever read: the consumer's */
 	volatile u32 closed; /* 1: the producer writes no more */
 	u8 pad1[56];
@@ -103,7 +104,7 @@ struct control {
 	u64 from_guest;		 /* 0x0d8 and of the ring from it */
 	u64 names;		 /* 0x0e0 paths to try for the program's file, each with its NUL */
 	u32 name_count;		 /* 0x0e8 */
-	u32 pad5;		 /* 0x0ec */
+	volatile u32 asked;	 /* 0x0ec sequence that the session's own threads shall queue */
 	char socket_name[32];	 /* 0x0f0 abstract socket name, unguessable, NUL-terminated */
 	u8 pad1[0x400 - 0x110];
 	/* Sentences of stage 1 for the host: lines "function: value\n". */

@@ -96,6 +96,7 @@ extern _Bool kthread_should_stop(void);
 extern int wake_up_process(struct task_struct *task);
 
 /* kernel/time/ */
+extern s64 ktime_get(void); /* nanoseconds */
 extern OPTIONAL void usleep_range_state(u64 least, u64 most, u32 state); /* from 5.16 */
 extern OPTIONAL void usleep_range(u64 least, u64 most);			/* until 5.15 */
 extern void msleep(u32 milliseconds);

@@ -4,15 +4,30 @@
 #define FULL_US 200	    /* while the host does not read */
 #define STOP_US 10000	    /* between looks for the end of a session that is over */
 
-/* How long to sleep between looks for input, and for how many looks: the longer none came, the longer. */
+/*
+ * How long to sleep between looks for input, by how long none came.  By the clock, and not by how
+ * many looks there were: in a busy guest each takes longer than it should.
+ */
 static const struct {
-	u32 us, looks;
+	s64 until_ms;
+	u32 us;
 } pauses[] = {
-	{ 50, 64 },	/* more of the same is on its way */
-	{ 200, 2000 },	/* someone types: half a second */
-	{ 1000, 2000 }, /* and reads: some seconds */
-	{ 4000, 0 },	/* nobody is there; a key that comes then waits at most half as long again */
+	{ 5, 50 },     /* more of the same is on its way */
+	{ 500, 200 },  /* someone types */
+	{ 3000, 1000 }, /* and reads */
+	{ 8000, 4000 }, /* or thinks */
 };
+#define IDLE_US 64000 /* nobody is there; a key that comes then waits at most half as long again */
+
+static u32 pause_after(s64 ns)
+{
+	u32 n;
+
+	for (n = 0; n < sizeof pauses / sizeof *pauses; n++)
+		if (ns < pauses[n].until_ms * 1000000)
+			return pauses[n].us;
+	return IDLE_US;
+}
 
 static struct channel *channel;
 static struct task_struct *reader, *writer;
@@ -35,15 +50,17 @@ static u32 writable(struct ring *ring)
 
 static void wait_for_stop(void)
 {
-	while (!kthread_should_stop())
+	while (!kthread_should_stop()) {
+		beat();
 		rest(STOP_US);
+	}
 }
 
 /* The host's input to stage 2. */
 static int write_loop(void *argument)
 {
 	struct ring *ring = (struct ring *)stage1_control.to_guest;
-	u32 pause = 0, looks = 0;
+	s64 last = ktime_get();
 
 	(void)argument;
 	while (!kthread_should_stop()) {
@@ -53,20 +70,15 @@ static int write_loop(void *argument)
 		if (!count && closed)
 			break;
 		if (!count) {
-			if (++looks == pauses[pause].looks) {
-				pause++;
-				looks = 0;
-			}
-			rest(pauses[pause].us);
+			rest(pause_after(ktime_get() - last));
 			continue;
 		}
-		pause = 0;
-		looks = 0;
 		written = kernel_write(channel->server_file, ring->data + ring->tail % ring->size,
 				       count, &position);
 		if (written <= 0)
 			break; /* stage 2 is gone: the reader says so */
 		ring->tail += written;
+		last = ktime_get();
 	}
 	/* Stage 2 sees the end of its input, and hangs up its terminal. */
 	kernel_sock_shutdown(channel->server, SHUT_WR);

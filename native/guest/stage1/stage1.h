@@ -55,8 +55,12 @@ int program_run(struct file *stream);
 /* pump.c: two threads between the channel's server end and the host's rings. */
 int pumps_start(struct channel *channel);
 void pumps_stop(void);
+
+/* heart.c */
 int heart_start(void);
 void heart_stop(void);
+/* Tell the host that the session's threads run, and do what it asks for. */
+void beat(void);
 
 /* session.c */
 int session_start(void);
