@@ -12,7 +12,7 @@ import { Attachment } from './attachment.js';
 import { freeLines } from './interrupt-line.js';
 import type { AttachPlan } from './prepare.js';
 import { startTimeOf } from '../../analyzer/workspace/processes.js';
-import { rehearse } from './rehearse.js';
+import { rehearse, rehearseEntrance } from './rehearse.js';
 import { createArena, createEvents, plugIn, type Resources } from './resources.js';
 import { waitForDriver } from './wait-for-driver.js';
 import { guestRegions } from './guest-regions.js';
@@ -91,6 +91,7 @@ export async function attachDisk(
       hint: `debloat detach ${id}`,
     });
   }
+  rehearseEntrance(machine.memory, plan);
   await rehearse(plan.gateCode);
   const target = HijackTarget.of(machine);
   try {

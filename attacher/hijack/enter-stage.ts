@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DebloatError } from '../../analyzer/errors.js';
+import type { PhysicalMemory } from '../guest/index.js';
 import { isIdle, type Vcpu } from '../hypervisor/index.js';
 import { knowsTable, sharesTable } from './address-space.js';
 import { VcpuCalls, type VcpuState } from './kvm/vcpu-calls.js';
@@ -54,11 +55,9 @@ export async function enterStage(target: HijackTarget, entrance: Entrance): Prom
         const calls = new VcpuCalls(thread, vcpu.fd);
         const state = calls.state();
         seen.looks++;
-        const { entryAddress } = entrance;
-        const shares = isLong(state) && sharesTable(target.memory, state, entryAddress);
-        seen.familiar ||=
-          shares || (isLong(state) && knowsTable(target.memory, state, entryAddress));
-        if (!shares || !isInterruptible(state)) return false;
+        const { isGood, isFamiliar } = judge(target.memory, state, entrance.entryAddress);
+        seen.familiar ||= isFamiliar;
+        if (!isGood) return false;
         entrance.setResume(state.rip, state.rflags);
         entrance.onStep('send a processor into the stage');
         calls.sendTo(state, entrance.entry, state.rflags & ~RFLAGS_IF);
@@ -85,6 +84,19 @@ export async function enterStage(target: HijackTarget, entrance: Entrance): Prom
     // Not in step with the guest's timer: else the same moment of its work would be seen again and again.
     await sleep(1 + Math.random() * 4);
   }
+}
+
+/** Whether a processor may be sent into the stage as it is, and whether the guest is the one that we know. */
+export function judge(
+  memory: PhysicalMemory,
+  state: VcpuState,
+  entryAddress: number,
+): { isGood: boolean; isFamiliar: boolean } {
+  const shares = isLong(state) && sharesTable(memory, state, entryAddress);
+  return {
+    isGood: shares && isInterruptible(state),
+    isFamiliar: shares || (isLong(state) && knowsTable(memory, state, entryAddress)),
+  };
 }
 
 function isLong({ efer }: VcpuState): boolean {

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { DebloatError } from '../../analyzer/errors.js';
 import { gatePath, guestStagePath } from '../../native/guest-stage.js';
-import { findKernel, type GuestKernel } from '../guest/index.js';
+import { findKernel, type GuestKernel, type PagingRegisters } from '../guest/index.js';
 import type { ModuleFile } from '../guest/session-frames.js';
 import { link, type LinkedImage } from '../guest/linker/link.js';
 import type { SessionPages } from '../guest/session-pages.js';
@@ -16,6 +16,8 @@ const EFER_NXE = 0x800n;
 /** All that will be done to a VM, worked out before anything is touched. */
 export interface AttachPlan {
   kernel: GuestKernel;
+  /** By which a processor translated when it was looked at. */
+  registers: PagingRegisters;
   /** Stage 1, linked for its place. */
   stage: LinkedImage;
   layout: ArenaLayout;
@@ -46,7 +48,7 @@ export function preparePlan(
   const place = { guestAddress: 0, virtualAddress: entry.virtualAddress };
   const stage = link(readStage(), imageAddress(place), kernel.symbols);
   return {
-    ...{ kernel, stage, entry, session: options.session },
+    ...{ kernel, registers, stage, entry, session: options.session },
     layout: layoutArena(stage.image.length + (options.session?.size ?? 0)),
     guestAddresses: arenaPlaces(memory.regions),
     noExecute: (registers.efer & EFER_NXE) !== 0n,

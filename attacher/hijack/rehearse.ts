@@ -6,11 +6,15 @@ import { pause } from '../../native/linux/pause.js';
 import { openProcess, takeDescriptor } from '../../native/linux/process-memory.js';
 import { RemoteMemory } from '../../native/linux/remote-memory.js';
 import { TracedThread } from '../../native/linux/traced-thread.js';
+import type { PhysicalMemory } from '../guest/index.js';
 import { callOf } from '../hypervisor/procfs.js';
 import { layoutArena, pageSize } from './arena.js';
 import type { Gate } from './inject/gate.js';
+import { judge } from './enter-stage.js';
 import { findGadgets } from './inject/gadgets.js';
 import { StoppedThread, type Injection } from './inject/stopped-thread.js';
+import { VcpuCalls } from './kvm/vcpu-calls.js';
+import type { AttachPlan } from './prepare.js';
 import { createArena, createEvents } from './resources.js';
 import { closeIn, unmapIn } from './system-calls.js';
 
@@ -28,6 +32,8 @@ const betweenTries = 200;
 const mostTries = 500;
 
 const rounds = 4;
+/** Looks at a processor cost next to nothing here, for nobody stands. */
+const looksAtProcessor = 50;
 const callsEach = 10;
 
 /**
@@ -53,6 +59,22 @@ export async function rehearse(gateCode: Uint8Array | undefined): Promise<void> 
     // A rehearsal that fails costs some milliseconds later, no more.
   } finally {
     child.kill('SIGKILL');
+  }
+}
+
+/** The same with how a processor is looked at, and sent: by answers that nobody gave. */
+export function rehearseEntrance(
+  memory: PhysicalMemory,
+  { registers, entry }: Pick<AttachPlan, 'registers' | 'entry'>,
+): void {
+  const calls = new VcpuCalls(
+    { ask: (asked) => asked.map(({ parameters }) => parameters ?? new Uint8Array()) },
+    0,
+  );
+  for (let look = 0; look < looksAtProcessor; look++) {
+    const state = { ...calls.state(), ...registers };
+    judge(memory, state, entry.address);
+    calls.sendTo(state, state.rip, state.rflags);
   }
 }
 

@@ -49,7 +49,7 @@ export interface VcpuState {
 /** The calls on a vCPU that an attach makes, by the vCPU's own stopped thread. Each throws SystemError. */
 export class VcpuCalls {
   constructor(
-    readonly thread: StoppedThread,
+    readonly thread: Pick<StoppedThread, 'ask'>,
     readonly vcpuFd: number,
   ) {}
 
