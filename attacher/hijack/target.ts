@@ -10,6 +10,7 @@ import type { PhysicalMemory } from '../guest/index.js';
 import { assignThreads, type Vcpu, type VirtualMachine } from '../hypervisor/index.js';
 import type { Gate } from './inject/gate.js';
 import { findGadgets } from './inject/gadgets.js';
+import { restOptimizer, resumeOptimizer } from './optimizer.js';
 import { StoppedThread, type Injection } from './inject/stopped-thread.js';
 
 /** How often threads that are not known yet are looked for, in milliseconds. */
@@ -67,6 +68,7 @@ export class HijackTarget implements Disposable {
   ): { result: T } | undefined {
     if (vcpu.tid === 0) this.#search();
     if (vcpu.tid === 0) return undefined;
+    restOptimizer();
     const ordinary = getPriority();
     setOwnPriority(constants.priority.PRIORITY_HIGHEST);
     const begun = performance.now();
@@ -85,6 +87,7 @@ export class HijackTarget implements Disposable {
     } finally {
       this.stopped += (wentOn ?? performance.now()) - begun;
       setOwnPriority(ordinary);
+      resumeOptimizer();
     }
   }
 
