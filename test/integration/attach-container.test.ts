@@ -50,6 +50,12 @@ function facts(container: string) {
   };
 }
 
+/** nginx has written all that it writes when it has a worker. */
+const started = (container: string) =>
+  soon(() => {
+    expect(execFileSync('docker', ['top', container]).toString()).toContain('worker process');
+  });
+
 describe('debloat attach docker://', () => {
   let web = '';
 
@@ -66,8 +72,7 @@ describe('debloat attach docker://', () => {
     // Its health check is a process that comes and goes.
     execFileSync('docker', ['rm', '--force', web]);
     web = start('web2', '--no-healthcheck', image);
-    const top = () => execFileSync('docker', ['top', web]).toString();
-    await soon(() => expect(top()).toContain('worker process'));
+    await started(web);
   });
 
   afterAll(() => {
@@ -172,6 +177,7 @@ describe('debloat attach docker://', () => {
     ]);
     const container = start(format, '--no-healthcheck', other);
     try {
+      await started(container);
       const before = facts(container);
       const file = ['--overlay', join(out, `overlay.${format}`)];
       const command = ['attach', ...file, `docker://${container}`, '--', 'sh', '-c', treeListing];

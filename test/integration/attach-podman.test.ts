@@ -126,7 +126,7 @@ describe('debloat attach podman://', () => {
       await soon(() => {
         expect(facts(container)).toEqual(before);
       });
-      podman.run('rm', '--force', '--time', '0', container);
+      await podman.remove(container);
     }
   });
 
@@ -150,7 +150,7 @@ describe('debloat attach podman://', () => {
     await soon(() => {
       expect(facts(container)).toEqual(before);
     });
-    podman.run('rm', '--force', '--time', '0', container);
+    await podman.remove(container);
   });
 
   it('is among the targets, and among the sessions while it lasts; ends by detach', async () => {
@@ -201,7 +201,7 @@ describe('debloat attach podman://', () => {
     // podman calls an image localhost/… that it loaded, and gives it a digest as if it had a registry.
     const archive = join(scratch, 'image.tar');
     podman.run('save', '--quiet', '--output', archive, image);
-    podman.run('rm', '--force', '--time', '0', web);
+    await podman.remove(web);
     podman.run('rmi', '--force', image);
     podman.run('load', '--quiet', '--input', archive);
     podman.run('tag', image, 'localhost/loaded:1');

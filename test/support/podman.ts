@@ -2,6 +2,7 @@ import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { soon } from './session-traces.js';
 
 /** A podman of our own, below one directory, with its service on a socket there. */
 export class Podman {
@@ -60,8 +61,15 @@ export class Podman {
     return name;
   }
 
+  /** `podman rm --force`, again where podman is itself about to clean up after the container. */
+  async remove(name: string): Promise<void> {
+    await soon(() => {
+      this.run('rm', '--force', '--time', '0', name);
+    });
+  }
+
   async stop(): Promise<void> {
-    for (const name of this.#containers) this.run('rm', '--force', '--time', '0', name);
+    for (const name of this.#containers) await this.remove(name);
     this.run('rmi', '--all', '--force');
     const ended = new Promise((resolve) => this.#service.once('exit', resolve));
     this.#service.kill();
