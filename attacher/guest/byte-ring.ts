@@ -6,14 +6,15 @@ import { DebloatError } from '../../analyzer/errors.js';
  * and the size is the host's own and never read back.
  */
 
-const offsetOf = { head: 0, size: 4, mark: 8, tail: 64, closed: 68, data: 128 } as const;
+/** Offsets of struct ring. */
+export const ringOffset = { head: 0, size: 4, mark: 8, tail: 64, closed: 68, data: 128 } as const;
 
 /** Bytes of the mark by which the host knows a ring as its own. */
 export const markBytes = 16;
 
 /** Bytes that a ring of `size` data bytes takes. */
 export function ringBytes(size: number): number {
-  return offsetOf.data + size;
+  return ringOffset.data + size;
 }
 
 class Ring {
@@ -26,19 +27,19 @@ class Ring {
     memory: Uint8Array,
     readonly mark: Uint8Array,
   ) {
-    const size = memory.length - offsetOf.data;
+    const size = memory.length - ringOffset.data;
     if (size < 64 || size > 2 ** 30 || (size & (size - 1)) !== 0) {
       throw new RangeError(`a ring's size must be a power of two, not ${size}`);
     }
-    this.words = new Int32Array(memory.buffer, memory.byteOffset, offsetOf.data / 4);
-    this.data = memory.subarray(offsetOf.data);
-    this.#mark = memory.subarray(offsetOf.mark, offsetOf.mark + markBytes);
+    this.words = new Int32Array(memory.buffer, memory.byteOffset, ringOffset.data / 4);
+    this.data = memory.subarray(ringOffset.data);
+    this.#mark = memory.subarray(ringOffset.mark, ringOffset.mark + markBytes);
   }
 
   /** Makes the ring empty and open; only while the guest does not use it. */
   reset(): void {
     this.words.fill(0);
-    Atomics.store(this.words, offsetOf.size / 4, this.data.length);
+    Atomics.store(this.words, ringOffset.size / 4, this.data.length);
     this.#mark.set(this.mark);
   }
 
@@ -58,7 +59,7 @@ class Ring {
   /** Bytes in the ring; an error if the guest's index makes no sense. */
   protected filled(head: number, tail: number): number {
     const filled = (head - tail) >>> 0;
-    if (filled > this.data.length || (filled > 0 && !this.isOurs)) {
+    if (filled > this.data.length) {
       throw nonsense();
     }
     return filled;
@@ -85,7 +86,7 @@ export class RingWriter extends Ring {
 
   /** Bytes that can be written now. */
   get room(): number {
-    return this.data.length - this.filled(this.#head, this.load(offsetOf.tail));
+    return this.data.length - this.filled(this.#head, this.load(ringOffset.tail));
   }
 
   /** Writes as much of `bytes` as there is room for; the number of bytes written. */
@@ -97,13 +98,15 @@ export class RingWriter extends Ring {
     this.data.set(bytes.subarray(0, first), at);
     this.data.set(bytes.subarray(first, count), 0);
     this.#head = (this.#head + count) >>> 0;
-    this.store(offsetOf.head, this.#head);
+    this.store(ringOffset.head, this.#head);
     return count;
   }
 
-  /** Tells the guest that no more comes. */
-  close(): void {
-    if (this.isOurs) this.store(offsetOf.closed, 1);
+  /** Tells the guest that no more comes; false if the ring is ours no more. */
+  close(): boolean {
+    if (!this.isOurs) return false;
+    this.store(ringOffset.closed, 1);
+    return true;
   }
 }
 
@@ -118,26 +121,27 @@ export class RingReader extends Ring {
 
   /** Bytes that can be read now. */
   get waiting(): number {
-    return this.filled(this.load(offsetOf.head), this.#tail);
+    return this.filled(this.load(ringOffset.head), this.#tail);
   }
 
   /** A copy of what is there now, of at most `most` bytes; empty when there is nothing. */
   read(most = this.data.length): Uint8Array {
-    const count = Math.min(most, this.filled(this.load(offsetOf.head), this.#tail));
+    const count = Math.min(most, this.filled(this.load(ringOffset.head), this.#tail));
     const bytes = new Uint8Array(count);
     if (count === 0) return bytes;
+    if (!this.isOurs) throw nonsense();
     const at = this.#tail & (this.data.length - 1);
     const first = Math.min(count, this.data.length - at);
     bytes.set(this.data.subarray(at, at + first));
     bytes.set(this.data.subarray(0, count - first), first);
     this.#tail = (this.#tail + count) >>> 0;
-    this.store(offsetOf.tail, this.#tail);
+    this.store(ringOffset.tail, this.#tail);
     return bytes;
   }
 
   /** Whether the guest has written its last and all of it was read. */
   get ended(): boolean {
-    const closed = this.load(offsetOf.closed) !== 0;
-    return closed && this.filled(this.load(offsetOf.head), this.#tail) === 0;
+    const closed = this.load(ringOffset.closed) !== 0;
+    return closed && this.filled(this.load(ringOffset.head), this.#tail) === 0;
   }
 }

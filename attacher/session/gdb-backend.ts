@@ -100,7 +100,8 @@ export async function openByStub(request: OpenRequest, ways: WaysIn): Promise<Op
     disk: disk.way,
     ...{ serial, channel, modules },
     times: { ...times, stopped: stage.held, total: performance.now() - begun },
-    isAlive: () => startTimeOf(pid) === machineStarted && stage.hangs && pulse.beats,
+    isAlive: () =>
+      startTimeOf(pid) === machineStarted && stage.hangs && pulse.beats && channel.isOurs,
     close: () => close(stage, disk, () => startTimeOf(pid) === machineStarted),
   };
 }

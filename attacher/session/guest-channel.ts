@@ -1,9 +1,12 @@
 import type { ArenaMemory } from '../guest/arena-memory.js';
-import { markBytes, ringBytes, RingReader, RingWriter } from '../guest/byte-ring.js';
+import {
+  markBytes,
+  ringBytes,
+  ringOffset as field,
+  RingReader,
+  RingWriter,
+} from '../guest/byte-ring.js';
 import type { SessionPages } from '../guest/session-pages.js';
-
-/** Offsets of struct ring (native/guest/stage1/control.h). */
-const field = { head: 0, size: 4, mark: 8, tail: 64, closed: 68, data: 128 } as const;
 
 /** The stream to and from stage 2, by a pair of rings in the guest's memory. */
 export class GuestChannel {
@@ -54,9 +57,7 @@ export class GuestChannel {
   /** No more will be written: stage 2 hangs up when it has read all. */
   hangUp(): void {
     this.memory.pull(this.#to + field.mark, markBytes);
-    if (!this.#writer.isOurs) return;
-    this.#writer.close();
-    this.memory.push(this.#to + field.closed, 4);
+    if (this.#writer.close()) this.memory.push(this.#to + field.closed, 4);
   }
 
   /** What has come, a copy; empty when there is nothing. */
@@ -64,12 +65,18 @@ export class GuestChannel {
     // In this order: once it is closed the head is final, and what is before the head is there.
     this.memory.pull(this.#from + field.closed, 4);
     this.memory.pull(this.#from + field.head, 4);
-    this.memory.pull(this.#from + field.mark, markBytes);
     if (this.#reader.waiting === 0) return new Uint8Array();
+    this.memory.pull(this.#from + field.mark, markBytes);
     this.memory.pull(this.#from + field.data, this.#size);
     const bytes = this.#reader.read();
     this.memory.push(this.#from + field.tail, 4);
     return bytes;
+  }
+
+  /** Whether the memory is still the session's: not once another kernel has used it. */
+  get isOurs(): boolean {
+    this.memory.pull(this.#from + field.mark, markBytes);
+    return this.#reader.isOurs;
   }
 
   /** Whether stage 2 has written its last, and all of it was read. */
