@@ -1,7 +1,7 @@
 import { DebloatError } from '../../analyzer/errors.js';
 import { hex, type Journal, type NotedPoint } from './journal.js';
 import type { GdbStub } from './stub.js';
-import { urgently } from './urgency.js';
+import { comeFirst, standBack } from '../priority.js';
 
 /** How long to wait for a processor to come to the scheduler, and for a call to return, in milliseconds. */
 const patience = { scheduler: 15_000, call: 10_000 };
@@ -88,8 +88,9 @@ export class SafePoint {
   /**
    * Have a machine go on until a processor comes to `schedule`, and do something there; it stands
    * afterwards, with all registers as they were unless that was to leave by a function. Whoever is
-   * killed meanwhile has noted in the journal what the processor needs for that: see `settleCalls`. `check` is given the registers of some
-   * processor before; what it throws is thrown then, and nothing was done.
+   * killed meanwhile has noted in the journal what the processor needs for that: see `settleCalls`.
+   * `check` is given the registers of some processor before; what it throws is thrown then, and nothing
+   * was done.
    */
   static async with<T>(
     stub: PointStub,
@@ -98,14 +99,17 @@ export class SafePoint {
     act: (point: SafePoint) => Promise<T>,
     check?: (registers: ReadonlyMap<string, bigint>) => void,
   ): Promise<T> {
-    return urgently(async () => {
+    comeFirst();
+    try {
       const point = await SafePoint.#reach(stub, symbols, journal, check);
       try {
         return await act(point);
       } finally {
         if (!point.#inCall && !point.#left) await point.#restore();
       }
-    });
+    } finally {
+      standBack();
+    }
   }
 
   /**

@@ -10,7 +10,7 @@ import type { MmioDisk, MmioReport } from '../virtio/mmio/worker-protocol.js';
 import { windowAddress, windowSize, writePageTables } from './arena.js';
 import { Attachment } from './attachment.js';
 import { freeLines } from './interrupt-line.js';
-import { restOptimizer, resumeOptimizer } from './optimizer.js';
+import { whileOptimizerRests } from './optimizer.js';
 import type { AttachPlan } from './prepare.js';
 import { startTimeOf } from '../../analyzer/workspace/processes.js';
 import { rehearse, rehearseEntrance } from './rehearse.js';
@@ -94,23 +94,15 @@ export async function attachDisk(
   }
   const target = HijackTarget.of(machine);
   try {
-    const resources = await addRehearsed(target, plan, options, id, onStep);
+    const resources = await whileOptimizerRests(async () => {
+      rehearseEntrance(machine.memory, plan);
+      await rehearse(plan.gateCode);
+      return addResources(target, plan, options, id, onStep);
+    });
     return await start(machine, target, plan, resources, options, onStep);
   } catch (error) {
     target[Symbol.dispose]();
     throw error;
-  }
-}
-
-async function addRehearsed(...all: Parameters<typeof addResources>): Promise<Resources> {
-  const [{ memory }, plan] = all;
-  restOptimizer();
-  try {
-    rehearseEntrance(memory, plan);
-    await rehearse(plan.gateCode);
-    return await addResources(...all);
-  } finally {
-    resumeOptimizer();
   }
 }
 

@@ -16,3 +16,13 @@ export function restOptimizer(): void {
 export function resumeOptimizer(): void {
   if (--resting === 0) setFlagsFromString('--opt');
 }
+
+/** Do something, its rehearsal and the earnest run, while it rests. */
+export async function whileOptimizerRests<T>(act: () => Promise<T>): Promise<T> {
+  restOptimizer();
+  try {
+    return await act();
+  } finally {
+    resumeOptimizer();
+  }
+}

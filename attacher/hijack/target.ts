@@ -2,12 +2,12 @@ import { openProcess, takeDescriptor } from '../../native/linux/process-memory.j
 import { closeDescriptor } from '../../native/linux/event.js';
 import { readMemoryMap } from '../../native/linux/memory-map.js';
 import { RemoteMemory } from '../../native/linux/remote-memory.js';
-import { constants, getPriority, setPriority } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DebloatError } from '../../analyzer/errors.js';
 import { statusField, threads } from '../hypervisor/procfs.js';
 import type { PhysicalMemory } from '../guest/index.js';
 import { assignThreads, type Vcpu, type VirtualMachine } from '../hypervisor/index.js';
+import { comeFirst, standBack } from '../priority.js';
 import type { Gate } from './inject/gate.js';
 import { findGadgets } from './inject/gadgets.js';
 import { restOptimizer, resumeOptimizer } from './optimizer.js';
@@ -69,8 +69,7 @@ export class HijackTarget implements Disposable {
     if (vcpu.tid === 0) this.#search();
     if (vcpu.tid === 0) return undefined;
     restOptimizer();
-    const ordinary = getPriority();
-    setOwnPriority(constants.priority.PRIORITY_HIGHEST);
+    comeFirst();
     const begun = performance.now();
     let wentOn: number | undefined;
     try {
@@ -86,7 +85,7 @@ export class HijackTarget implements Disposable {
       }
     } finally {
       this.stopped += (wentOn ?? performance.now()) - begun;
-      setOwnPriority(ordinary);
+      standBack();
       resumeOptimizer();
     }
   }
@@ -134,15 +133,6 @@ export class HijackTarget implements Disposable {
   [Symbol.dispose](): void {
     this.#injection.memory.close();
     closeDescriptor(this.#pidfd);
-  }
-}
-
-/** A virtual machine stands while we work: nobody else on this machine should come first. */
-function setOwnPriority(priority: number): void {
-  try {
-    setPriority(priority); // of this thread alone (setpriority(2))
-  } catch {
-    // Without CAP_SYS_NICE it takes as long as it takes.
   }
 }
 
