@@ -4,7 +4,8 @@ import { DebloatError } from '../../analyzer/errors.js';
 import { exclusively } from '../hijack/exclusive.js';
 import { withMonitor, type Monitor } from '../qmp/monitor.js';
 import type { RegisterLayout } from './register-layout.js';
-import { isSettled, settleCalls } from './settle.js';
+import { isSettled } from './journal.js';
+import { settleAll } from './settle.js';
 import { isDoorLeft, type MonitorDoor, type StubDoor } from './stub-door.js';
 import { GdbStub, type StubAddress } from './stub.js';
 
@@ -36,7 +37,7 @@ async function throughStub<T>(
   try {
     result = await act(stub);
   } catch (error) {
-    await leave(stub, pid, address, settleCalls);
+    await leave(stub, pid, address);
     throw error;
   }
   if (stub.layout) layouts.set(pid, stub.layout);
@@ -44,32 +45,26 @@ async function throughStub<T>(
   return { result, held: stub.held };
 }
 
-/** Connect, and bring to its end what somebody before us left under way: the machine stands then. */
+/** Connect, and take back what somebody before us left under way: the machine stands then. */
 async function enter(pid: number, address: StubAddress): Promise<GdbStub> {
   // Asked first: from then on the machine stands.
   const settled = isSettled(pid);
   const stub = GdbStub.open(address, layouts.get(pid));
   if (settled) return stub;
   try {
-    await settleCalls(pid, stub);
+    await settleAll(pid, stub);
     return stub;
   } catch (error) {
-    // Not detached: without its breakpoint a call would return to nowhere.
-    await stub.abandon();
+    await stub.detach().catch(() => stub.abandon());
     throw error;
   }
 }
 
-/** Detach, after what is left to do; where the connection does not do so any more, by another one. */
-async function leave(
-  stub: GdbStub,
-  pid: number,
-  address: StubAddress,
-  settle?: typeof settleCalls,
-): Promise<void> {
+/** Detach, where that was not done; where the connection does not do so any more, by another one. */
+async function leave(stub: GdbStub, pid: number, address: StubAddress): Promise<void> {
+  if (stub.left) return;
   try {
     await stub.stand();
-    await settle?.(pid, stub);
     await stub.detach();
   } catch {
     await stub.abandon();

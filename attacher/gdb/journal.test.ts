@@ -25,11 +25,9 @@ function note(started: string, prefix = ''): NonNullable<NonNullable<GdbRecord['
   mkdirSync(door.directory, { recursive: true });
   const socket = { directory: `${prefix}${seen}`, seen };
   writeRecord({
-    ...{ version: 1, id, owner: self, machine: { pid: process.pid, started }, image: '/image' },
-    door,
-    functions: { schedule: '0', panic: '0', allocatePages: '0', freePages: '0' },
+    ...{ version: 2, id, owner: self, machine: { pid: process.pid, started }, image: '/image' },
+    ...{ door, schedule: '0' },
     disk: { monitor: { path: '/qmp' }, device: 'debloat-x', node: 'debloat-x', socket },
-    ...{ control: 0, enqueue: '0' },
   });
   return socket;
 }

@@ -23,58 +23,36 @@ export function diskSerial(name: string): string {
   return name.slice(0, 20);
 }
 
-/** A processor that stands at a safe point, and what it was asked to do there. */
-export const notedPoint = z.object({
-  /** The stub's name for it. */
-  thread: z.string().regex(/^[0-9a-zA-Z.]{1,32}$/),
-  /** All that the stub tells of it in up to 64 bits, before anything was changed. */
-  registers: z.record(z.string(), hexadecimal),
-  /** The call that was begun, until what came of it has been noted. */
-  call: z
-    .object({
-      function: hexadecimal,
-      parameters: z.array(hexadecimal).max(4),
-      /** Where its return address is; of no two calls from one point the same. */
-      stack: hexadecimal,
-    })
-    .optional(),
-});
-export type NotedPoint = z.infer<typeof notedPoint>;
-
 /** What a session has put into a guest through a gdb stub: all that is needed to take it out again. */
 export const gdbRecord = z.object({
-  version: z.literal(1),
+  version: z.literal(2),
   id: z.string().regex(/^[0-9a-z-]{1,32}$/),
   /** The process that holds the session, and the hypervisor. */
   owner,
   machine: owner,
   image: z.string(),
   door: stubDoor,
-  /** Of the guest's kernel; addresses are hexadecimal. */
-  functions: z.object({
-    schedule: hexadecimal,
-    panic: hexadecimal,
-    allocatePages: hexadecimal,
-    freePages: hexadecimal,
-  }),
+  /** Where a processor was waited for: its address in the guest's kernel. */
+  schedule: hexadecimal,
   disk: pluggedDisk.optional(),
+  /** Noted before anything of it is in the guest. */
   block: z
     .object({
-      /** In the kernel's direct mapping, and guest-physical. */
-      virtual: hexadecimal,
+      /** Padding of the kernel's text: its virtual address there, guest-physical, and the byte that it is made of. */
+      text: hexadecimal,
       physical: z.int().min(0),
-      order: z.int().min(0).max(10),
+      filler: z.int().min(0).max(255),
       size: z.int().min(4096),
+      /** The page-table entry that it hangs in, and the virtual address that this gives it. */
+      entryAddress: z.int().min(0),
+      virtual: hexadecimal,
+      /** Of the control block and of the stage's code, in the block. */
+      control: z.int().min(0),
+      code: z.object({ offset: z.int().min(0), size: z.int().min(0) }),
+      /** Where a processor is sent. */
+      entrance: hexadecimal,
     })
     .optional(),
-  /** The page-table entry that it hangs in, and the virtual address that this gives it. */
-  hung: z.object({ entryAddress: z.int().min(0), virtualAddress: hexadecimal }).optional(),
-  /** Of the control block, in the block. */
-  control: z.int().min(0),
-  /** What queues the stage's work. */
-  enqueue: hexadecimal,
-  /** While a processor stands for us: all that is needed to have it go on by itself. */
-  point: notedPoint.optional(),
 });
 export type GdbRecord = z.infer<typeof gdbRecord>;
 
@@ -97,46 +75,20 @@ export function removeRecord(id: string): void {
   notes.remove(id);
 }
 
-/** The record of one session: what was noted is on disk before the guest is touched by it. */
-export class Journal {
-  #record: GdbRecord;
-
-  constructor(record: GdbRecord) {
-    this.#record = record;
-  }
-
-  get record(): GdbRecord {
-    return this.#record;
-  }
-
-  /** Note changes; `undefined` takes a note away. */
-  note(changes: { [name in keyof GdbRecord]?: GdbRecord[name] | undefined }): void {
-    // A file has no undefined: what it reads back is a record.
-    const next = { ...this.#record, ...changes } as GdbRecord;
-    writeRecord(next);
-    this.#record = next;
-  }
+/** The same, but where something of the session is noted to be in the guest. */
+export function removeUnplaced(id: string): void {
+  const found = gdbSessions().find(({ record }) => record.id === id);
+  if (found?.record.block === undefined) removeRecord(id);
 }
 
 export const hex = (text: string): bigint => BigInt(`0x${text}`);
 
-/** What the stub is asked to call and to stop at. */
-export function functionsOf({ functions }: Pick<GdbRecord, 'functions'>) {
-  const { schedule, panic, allocatePages, freePages } = functions;
-  return {
-    schedule: hex(schedule),
-    panic: hex(panic),
-    allocatePages: hex(allocatePages),
-    freePages: hex(freePages),
-  };
-}
-
-/** Whether all that is noted is of process `own`, or of other machines than that of process `pid`, and no processor stands for it. */
-export function standsNowhere(pid: number, own: number): boolean {
+/** Whether no session of the machine of process `pid` can have been killed while that stood for it. */
+export function isSettled(pid: number): boolean {
   return notes.unchecked().every((note) => {
-    const { machine, owner, point } = (note ?? {}) as Partial<GdbRecord>;
+    const { machine, owner } = (note ?? {}) as Partial<GdbRecord>;
     if (machine !== undefined && machine.pid !== pid) return true;
-    return owner?.pid === own && point === undefined;
+    return owner !== undefined && startTimeOf(owner.pid) === owner.started;
   });
 }
 

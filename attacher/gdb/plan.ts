@@ -1,27 +1,19 @@
 import { readFileSync } from 'node:fs';
 import { DebloatError } from '../../analyzer/errors.js';
 import { guestStagePath, sessionProgramPath } from '../../native/guest-stage.js';
+import { findUnusedText, type UnusedText } from '../guest/index.js';
+import type { Segment } from '../guest/linker/layout.js';
 import { link, type LinkedImage } from '../guest/linker/link.js';
 import { layoutSession, sessionSegment, type SessionPages } from '../guest/session-pages.js';
-import { findFreeEntry, type FreeEntry } from '../hijack/address-space.js';
+import { findFreeEntry, kernelTables, type FreeEntry } from '../hijack/address-space.js';
 import { imageAddress, pageSize, tablePages } from '../hijack/arena.js';
-import { PageTables, type PagingRegisters } from '../guest/index.js';
-import type { Segment } from '../guest/linker/layout.js';
 import type { GdbGuest } from './guest.js';
 
-/** Sizes of the terminal's rings, the best first: a small guest may have no larger block free. */
+/** Sizes of the terminal's rings, the best first: little room may be left. */
 const ringSizes = [65536, 16384, 4096];
-
-/** The stage linked for one place in the guest's address space. */
-export interface PlacedStage {
-  entry: FreeEntry;
-  image: LinkedImage;
-}
 
 /** A block of guest memory and what goes where in it. */
 export interface BlockLayout {
-  /** The block has 2^order pages. */
-  order: number;
   /** Bytes in use. */
   size: number;
   /** Offsets in the block. */
@@ -29,6 +21,16 @@ export interface BlockLayout {
   session: number;
   pages: SessionPages;
   segments: Segment[];
+}
+
+/** The stage linked for a place of the guest's, where nothing is written yet. */
+export interface Plan {
+  text: UnusedText;
+  entry: FreeEntry;
+  image: LinkedImage;
+  layout: BlockLayout;
+  /** Of the stage's image, its code. */
+  code: Segment;
 }
 
 /** The files that travel into the guest. */
@@ -50,34 +52,33 @@ export function readStageFiles(): StageFiles {
   return { stage: readFileSync(stage), program: readFileSync(program) };
 }
 
-/** Link the stage for the first free place that these registers' page tables have. */
-export function placeStage(
-  { memory, kernel }: GdbGuest,
-  registers: PagingRegisters,
-  { stage }: StageFiles,
-  known?: PlacedStage,
-): PlacedStage {
-  const entry = findFreeEntry(memory, kernelTables(memory, registers));
-  if (known?.entry.address === entry.address) return known;
+/** Find room for the stage, in the guest's memory and in its kernel's address space. */
+export function planStage({ memory, paging, kernel }: GdbGuest, files: StageFiles): Plan {
+  const tables = kernelTables(memory, paging);
+  // Not where one was before: a processor may have kept a translation of that.
+  const entry = findFreeEntry(memory, tables, 'any');
   const place = { guestAddress: 0, virtualAddress: entry.virtualAddress };
-  return { entry, image: link(stage, imageAddress(place), kernel.symbols) };
-}
-
-/** The last of the candidates: the kernel's own, where it keeps others for user mode. */
-function kernelTables(memory: GdbGuest['memory'], registers: PagingRegisters): PageTables {
-  const all = [...PageTables.candidates(memory, registers)];
-  const tables = all.find((each) => each.tableOf(0xffff_ff80_0000_0000n, 3) !== undefined);
-  return tables ?? PageTables.of(memory, registers);
+  const image = link(files.stage, imageAddress(place), kernel.symbols);
+  const code = image.segments.find(({ executable }) => executable);
+  if (code === undefined) throw new DebloatError('The guest stage has no code.');
+  for (const layout of blockLayouts(image, files.program.length)) {
+    const text = findUnusedText(tables, layout.size);
+    if (text) return { text, entry, image, layout, code };
+  }
+  throw new DebloatError('The guest’s kernel has no room for a session.', {
+    hint: 'kernels since 4.19 have some beside their entry code; many sessions may be open: debloat sessions',
+  });
 }
 
 /** Layouts for this image and program, the best first. */
-export function blockLayouts(imageSize: number, programSize: number): BlockLayout[] {
+function blockLayouts({ image, segments }: LinkedImage, programSize: number): BlockLayout[] {
   return ringSizes.map((ringSize) => {
     const pages = layoutSession(programSize, ringSize);
-    const image = tablePages * pageSize;
-    const session = image + imageSize;
-    const size = session + pages.size;
-    const order = Math.ceil(Math.log2(size / pageSize));
-    return { order, size, image, session, pages, segments: [sessionSegment(imageSize, pages)] };
+    const start = tablePages * pageSize;
+    const session = start + image.length;
+    return {
+      ...{ size: session + pages.size, image: start, session, pages },
+      segments: [...segments, sessionSegment(image.length, pages)],
+    };
   });
 }

@@ -1,23 +1,21 @@
-import { PageTables } from '../guest/index.js';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { ProcessMemory } from '../guest/memory/process-memory.js';
-import { Command } from '../guest/stage-steps.js';
+import type { PagingRegisters } from '../guest/page-tables.js';
 import { memoryOfProcess } from '../hypervisor/emulated-machine.js';
 import { removeSocketPlace } from '../hot-plug/lent-socket.js';
 import { serveAgain } from '../hot-plug/served-image.js';
+import { pauseAfter } from '../pause.js';
 import { unplugDisk } from '../qmp/hot-plug.js';
+import { isHung, isInPadding, isMapped, takeBack } from './block.js';
 import { throughDoor } from './door.js';
-import {
-  diskSerial,
-  functionsOf,
-  gdbSessions,
-  hex,
-  Journal,
-  removeRecord,
-  type GdbRecord,
-} from './journal.js';
-import { SafePoint } from './safe-point.js';
-import { flush, GdbStage, isHung, isMapped, processorsOf, type PlacedRecord } from './stage.js';
+import { diskSerial, gdbSessions, removeRecord, type GdbRecord } from './journal.js';
+import { settle } from './settle.js';
+import { GuestGone } from './send.js';
+import { GdbStage, type PlacedRecord } from './stage.js';
 import { pagingRegisters } from './stub.js';
+
+/** For a processor that was sent to have queued the command, in milliseconds. */
+const arrival = 2000;
 
 /**
  * Take out of a guest what a session left there whose process was killed. The command of that session
@@ -33,7 +31,7 @@ export async function recoverGdbSession(record: GdbRecord): Promise<void> {
       log: () => undefined,
     }));
   try {
-    await takeOut(record);
+    await takeOutOfGuest(record);
     if (disk) await unplugDisk(disk.monitor, disk.device);
   } finally {
     await served?.stop();
@@ -42,72 +40,68 @@ export async function recoverGdbSession(record: GdbRecord): Promise<void> {
   removeRecord(record.id);
 }
 
-async function takeOut(record: GdbRecord): Promise<void> {
-  const left = await lookInside(record);
-  if (left) {
-    const { memory, mapped, placed } = left;
-    try {
-      if (mapped) await removeStage(memory, placed);
-      // In memory, but not the kernel's: the guest was started anew, and nothing there is ours.
-      else if (!isHung(memory, placed)) await freeUnhung(memory, placed);
-    } finally {
-      memory.close();
-    }
-  }
-}
-
-/**
- * Go to the machine and leave it again, by which it runs on where it was left standing, and what was
- * under way comes to its end; what of the stage is in the guest then.
- */
-async function lookInside(
-  record: GdbRecord,
-): Promise<{ memory: ProcessMemory; mapped: boolean; placed: PlacedRecord } | undefined> {
-  const { pid } = record.machine;
+/** Take the stage of a session that nobody drives any more out of its guest, wherever in its way it is. */
+export async function takeOutOfGuest(record: GdbRecord): Promise<void> {
+  const { block, machine, door } = record;
+  let paging: PagingRegisters;
   try {
-    const { result } = await throughDoor(pid, record.door, async (stub) => {
-      const now = gdbSessions(pid).find((each) => each.record.id === record.id)?.record;
-      if (!now?.block || !now.hung) return undefined;
-      const placed = { ...now, block: now.block, hung: now.hung };
-      const registers = await stub.registers();
-      const memory = memoryOfProcess(pid, pagingRegisters(registers));
-      return { memory, placed, mapped: isMapped(registers, memory, placed) };
+    // By going there and leaving again the machine runs on, where it was left standing.
+    const { result } = await throughDoor(machine.pid, door, async (stub) => {
+      await settle(stub, record);
+      return pagingRegisters(await stub.registers());
     });
-    return result;
+    paging = result;
   } catch (error) {
     // It never came so far: perhaps there never was a door there.
-    if (record.block === undefined && record.point === undefined) return undefined;
+    if (block === undefined) return;
     throw error;
+  }
+  if (block === undefined) return;
+  const placed = { ...record, block };
+  const memory = memoryOfProcess(machine.pid, paging);
+  try {
+    if (isMapped(memory, paging, block)) await removeStage(memory, placed);
+    // In memory, but not the kernel's: the guest was started anew, and nothing there is ours.
+    else if (isHung(memory, block)) return;
+    else if (!isOthers(placed) && isInPadding(memory, paging, block)) takeBack(memory, block);
+  } finally {
+    memory.close();
   }
 }
 
 async function removeStage(memory: ProcessMemory, record: PlacedRecord): Promise<void> {
-  const stage = new GdbStage(memory, record, new Journal(record));
-  stage.refresh();
-  if (!stage.control.idle) await stage.outcome(stage.control.sequence).catch(() => undefined);
-  stage.refresh();
-  if (stage.control.session !== 'none') await stage.command(Command.endSession);
-  await stage.takeOut();
+  const stage = new GdbStage(memory, record);
+  const { control } = stage;
+  const begun = performance.now();
+  const isUnderWay = () => !control.idle && !control.queued(control.sequence);
+  for (let waited = 0; isUnderWay() && waited < arrival; waited = performance.now() - begun) {
+    await sleep(pauseAfter(waited, 20));
+    stage.refresh();
+  }
+  if (isUnderWay()) {
+    // No processor was sent.
+    control.abandon();
+    stage.publish();
+  } else if (!control.idle) {
+    await stage.outcome(control.sequence).catch(() => undefined);
+  }
+  try {
+    if (stage.hasBegun) await stage.leave();
+    else takeBack(memory, record.block);
+  } catch (error) {
+    if (!(error instanceof GuestGone)) throw error;
+  }
 }
 
-/**
- * A block that was not hung in: it was just allocated, or the guest was started anew. It is given back
- * only if it still is what we made of it.
- */
-async function freeUnhung(memory: ProcessMemory, record: PlacedRecord): Promise<void> {
-  const table = memory.read(record.block.physical, 8);
-  const view = table && new DataView(table.buffer, table.byteOffset);
-  const expected = BigInt(record.block.physical + 4096);
-  if (view === undefined || (view.getBigUint64(0, true) & ~0xfffn) !== expected) return;
-  await throughDoor(record.machine.pid, record.door, async (stub) =>
-    SafePoint.with(stub, functionsOf(record), new Journal(record), async (point) => {
-      const tables = PageTables.of(memory, pagingRegisters(point.registers));
-      const virtual = hex(record.block.virtual);
-      if (tables.translate(virtual)?.physical !== record.block.physical) return;
-      memory.write(record.block.physical, new Uint8Array(8));
-      await flush(stub, await processorsOf(stub, point));
-      await point.free(record.block);
-    }),
+/** Whether another session has taken the place: this one was not yet there. */
+function isOthers({ id, machine, block }: PlacedRecord): boolean {
+  const end = block.physical + block.size;
+  return gdbSessions(machine.pid).some(
+    ({ record }) =>
+      record.id !== id &&
+      record.block !== undefined &&
+      record.block.physical < end &&
+      block.physical < record.block.physical + record.block.size,
   );
 }
 

@@ -73,3 +73,19 @@ export function encodeRegister({ size }: RegisterPlace, value: bigint): string {
   );
   return bytes.reverse().toString('hex');
 }
+
+/** An answer to `g` in which these registers have other values. */
+export function replaceRegisters(
+  layout: RegisterLayout,
+  answer: string,
+  values: Iterable<readonly [string, bigint]>,
+): string {
+  let text = answer;
+  for (const [name, value] of values) {
+    const place = layout.get(name);
+    if (place === undefined) throw new RangeError(`no register ${name}`);
+    const [start, end] = [2 * place.offset, 2 * (place.offset + place.size)];
+    text = text.slice(0, start) + encodeRegister(place, value) + text.slice(end);
+  }
+  return text;
+}

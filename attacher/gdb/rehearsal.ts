@@ -1,73 +1,67 @@
-import type { Journal, GdbRecord } from './journal.js';
-import { encodeRegister } from './register-layout.js';
-import { SafePoint, type PointStub, type SafePointSymbols } from './safe-point.js';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer, type Socket } from 'node:net';
+import { encodePacket, PacketReader } from './packet.js';
+import { replaceRegisters } from './register-layout.js';
+import { trySend, type Entrance } from './send.js';
+import { GdbStub, type StubLook } from './stub.js';
 
 /** How often: a function that was called some times is no longer compiled while the machine stands. */
-const rounds = 5;
+const rounds = 8;
 
 /**
- * Go through the calls at a safe point with a stub and a journal that do nothing. A machine stands for
- * as long as we take between a stub's answer and our next question, and most of that is what our own
- * code needs the first time that it runs.
+ * Look at a machine that there is not. A machine stands for as long as we take to ask its stub, and
+ * most of that is what our own code needs the first times that it runs.
  */
-export async function rehearse(
-  registers: ReadonlyMap<string, bigint>,
-  symbols: SafePointSymbols,
-  record: GdbRecord,
+export async function rehearseLook(): Promise<void> {
+  await withPlayed('', async (path) => {
+    await GdbStub.open({ path })
+      .look()
+      .catch(() => undefined); // it tells of no registers
+  });
+}
+
+/** Send a processor there of a machine that there is not, whose stub tells what a real one has told. */
+export async function rehearseSending(
+  { layout, answer }: StubLook,
+  entrance: Entrance,
 ): Promise<void> {
-  const journal: Pick<Journal, 'note' | 'record'> = {
-    record,
-    note: (changes) => void JSON.stringify({ ...record, ...changes }),
-  };
-  for (let round = 0; round < rounds; round++) {
-    await SafePoint.with(new SilentStub(registers, symbols), symbols, journal, async (point) => {
-      await point.call(symbols.freePages, [1n, 2n], { changes: {}, prepare: () => undefined });
-      await (round % 2 === 0 ? point.leaveInto(1n, {}) : point.leaveBy(1n, [1n], {}));
-    });
+  const inKernel = [
+    ['rip', entrance.schedule],
+    ['cs', 0x10n],
+    ['eflags', 0x202n],
+  ] as const;
+  await withPlayed(replaceRegisters(layout, answer, inKernel), async (path) => {
+    const stub = GdbStub.open({ path }, layout);
+    if (!(await trySend(stub, await stub.registers(), entrance))) await stub.detach();
+  });
+}
+
+async function withPlayed(registers: string, act: (path: string) => Promise<void>): Promise<void> {
+  const server = createServer((socket) => play(socket, registers));
+  // A name among the abstract Unix sockets (unix(7)): nothing is left of it.
+  const path = `\0debloat-rehearsal-${randomBytes(8).toString('hex')}`;
+  server.listen(path);
+  await once(server, 'listening');
+  try {
+    for (let round = 0; round < rounds; round++) await act(path);
+  } finally {
+    server.close();
   }
 }
 
-/** A machine whose only processor is at `schedule`, and at once behind each call. */
-class SilentStub implements PointStub {
-  #rip: bigint;
+/** A stub whose processor is always the same. */
+function play(socket: Socket, registers: string): void {
+  const reader = new PacketReader();
+  socket.on('error', () => undefined); // whoever was there has gone
+  socket.on('data', (bytes) => {
+    for (const payload of reader.push(bytes)) {
+      socket.write(encodePacket(answerTo(payload, registers)), 'latin1');
+    }
+  });
+}
 
-  constructor(
-    readonly values: ReadonlyMap<string, bigint>,
-    readonly symbols: SafePointSymbols,
-  ) {
-    this.#rip = symbols.schedule;
-  }
-
-  together<T>(send: () => T): T {
-    return send();
-  }
-  pass<T>(send: () => Promise<T>): Promise<T> {
-    return send();
-  }
-  resume(): void {
-    this.#rip = this.symbols.panic;
-  }
-  registers(): Promise<Map<string, bigint>> {
-    const inKernel = [
-      ['rip', this.#rip],
-      ['cs', 0x10n],
-      ['eflags', 0x202n],
-    ] as const;
-    return Promise.resolve(new Map([...this.values, ...inKernel]));
-  }
-  nextStop() {
-    return Promise.resolve({ signal: 5, thread: '01' });
-  }
-  step() {
-    return this.nextStop();
-  }
-  select = () => Promise.resolve();
-  stand = () => Promise.resolve();
-  setRegisters(values: Iterable<readonly [string, bigint]>) {
-    for (const [, value] of values) encodeRegister({ number: 0, offset: 0, size: 8 }, value);
-    return Promise.resolve();
-  }
-  setBreakpoint = () => Promise.resolve();
-  clearBreakpoint = () => Promise.resolve();
-  write = () => Promise.resolve();
+function answerTo(payload: string, registers: string): string {
+  if (payload === 'g') return registers;
+  return payload.startsWith('q') ? 'l' : 'OK';
 }

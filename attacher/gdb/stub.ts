@@ -22,6 +22,12 @@ export interface Stop {
   thread: string;
 }
 
+/** What a stub tells of its first processor, and how that is to be read. */
+export interface StubLook {
+  layout: RegisterLayout;
+  answer: string;
+}
+
 interface Waiter {
   resolve: (payload: string) => void;
   reject: (error: Error) => void;
@@ -54,6 +60,7 @@ export class GdbStub {
   readonly #described: Promise<RegisterLayout>;
   #places: RegisterLayout | undefined;
   #failure: Error | undefined;
+  #left = false;
 
   private constructor(address: StubAddress, layout?: RegisterLayout) {
     const socket = new Socket();
@@ -112,6 +119,12 @@ export class GdbStub {
   async registers(names?: readonly string[]): Promise<Map<string, bigint>> {
     const answer = await this.#command('g');
     return decodeRegisters(await this.#described, answer, names);
+  }
+
+  /** Look at the registers of the processor that is selected, and leave. */
+  async look(): Promise<StubLook> {
+    const [answer] = await this.together(() => Promise.all([this.#command('g'), this.detach()]));
+    return { layout: await this.#described, answer };
   }
 
   /** How its registers lie, once some were read. */
@@ -232,7 +245,13 @@ export class GdbStub {
     if (this.#failure) throw this.#failure;
     await this.#command('D');
     this.#standing(false);
+    this.#left = true;
     await this.#close();
+  }
+
+  /** Whether it was left, and answered. */
+  get left(): boolean {
+    return this.#left;
   }
 
   /** Leave at once, whatever becomes of the machine. */

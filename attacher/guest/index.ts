@@ -7,6 +7,7 @@ import { SymbolCache, type FoundKernel, type KnownKernel } from './symbol-cache.
 
 export { defaultCacheDirectory } from './symbol-cache.js';
 export { PageTables, type Extent, type PagingRegisters, type Translation } from './page-tables.js';
+export { findUnusedText, isUnusedText, type UnusedText } from './unused-text.js';
 export type { MemoryRegion, PhysicalMemory } from './memory/physical-memory.js';
 
 /** A Linux kernel that runs in a guest. */

@@ -45,6 +45,9 @@ export const controlOffset = {
   name_count: 0x0e8,
   asked: 0x0ec,
   socket_name: 0x0f0,
+  code: 0x110,
+  code_size: 0x118,
+  code_byte: 0x120,
   message_head: 0x400,
   beats: 0x404,
   message_tail: 0x408,
@@ -80,6 +83,14 @@ export interface SessionRequest {
   readonly pathCount: number;
   /** Random, of 16 to 31 letters and digits. */
   readonly socketName: string;
+}
+
+/** The stage's own code, and what was in its place. */
+export interface CodeRequest {
+  /** Guest-virtual address where it can be written. */
+  readonly address: bigint;
+  readonly size: number;
+  readonly byte: number;
 }
 
 export type SessionState = 'none' | 'running' | 'over';
@@ -185,6 +196,13 @@ export class StageControl {
     const name = new Uint8Array(32);
     name.set(Buffer.from(session.socketName, 'latin1'));
     this.#bytes.set(name, controlOffset.socket_name);
+  }
+
+  /** What `leave` writes over, and with what. */
+  setCode({ address, size, byte }: CodeRequest): void {
+    this.#view.setBigUint64(controlOffset.code, address, true);
+    this.#view.setBigUint64(controlOffset.code_size, BigInt(size), true);
+    this.#view.setUint32(controlOffset.code_byte, integer('byte', byte, 0, 255), true);
   }
 
   /** Whether a session runs; `over`: its program has gone, and endSession takes the rest down. */

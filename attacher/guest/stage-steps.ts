@@ -6,6 +6,8 @@ export const Command = {
   startSession: 3,
   endSession: 4,
   loadDrivers: 5,
+  /** End the session, if one is there, and write over the stage's code. */
+  leave: 6,
 } as const;
 
 export type Command = (typeof Command)[keyof typeof Command];
@@ -42,6 +44,7 @@ const steps = new Map<number, Step>([
   [32, { doing: 'stop the session’s threads', kernelFunction: 'kthread_stop' }],
   [33, { doing: 'start the session’s heart', kernelFunction: 'kthread_create_on_node' }],
   [34, { doing: 'stop the session’s heart', kernelFunction: 'kthread_stop' }],
+  [35, { doing: 'have all processors leave the stage', kernelFunction: 'smp_call_function' }],
 ]);
 
 /** The step of a number that the guest wrote; undefined for one that does not exist. */

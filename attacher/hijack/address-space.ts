@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto';
 import { DebloatError } from '../../analyzer/errors.js';
 import { PageTables, type PagingRegisters, type PhysicalMemory } from '../guest/index.js';
 
@@ -15,16 +16,29 @@ export interface FreeEntry {
   virtualAddress: bigint;
 }
 
+/** The tables of a processor by which its kernel translates, where that keeps others for user mode. */
+export function kernelTables(memory: PhysicalMemory, registers: PagingRegisters): PageTables {
+  const all = [...PageTables.candidates(memory, registers)];
+  const tables = all.find((each) => each.tableOf(sharedHalf, 3) !== undefined);
+  return tables ?? PageTables.of(memory, registers);
+}
+
 /**
- * The first free 1-GiB entry of the kernel's shared table, where an arena can be hung in
+ * A free 1-GiB entry of the kernel's shared table, the first or any, where an arena can be hung in
  * (Documentation/arch/x86/x86_64/mm.rst). Throws DebloatError if there is none.
  */
-export function findFreeEntry(memory: PhysicalMemory, tables: PageTables): FreeEntry {
+export function findFreeEntry(
+  memory: PhysicalMemory,
+  tables: PageTables,
+  which: 'first' | 'any' = 'first',
+): FreeEntry {
   const table = tables.tableOf(sharedHalf, 3);
   const bytes = table === undefined ? undefined : memory.read(table, 4096);
   if (table !== undefined && bytes !== undefined) {
     const view = new DataView(bytes.buffer, bytes.byteOffset);
-    for (let index = 0; index < firstTaken; index++) {
+    const from = which === 'first' ? 0 : randomInt(firstTaken);
+    for (let n = 0; n < firstTaken; n++) {
+      const index = (from + n) % firstTaken;
       if (view.getBigUint64(index * 8, true) !== 0n) continue;
       return { address: table + index * 8, virtualAddress: sharedHalf + BigInt(index) * tableSpan };
     }

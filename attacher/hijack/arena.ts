@@ -118,3 +118,30 @@ export function writePageTables(
     }
   }
 }
+
+/**
+ * Write into the page tables at the start of `file` that the pages of a segment can be written, too,
+ * behind all else (at `offset`); the virtual address of that.
+ */
+export function writeAlias(
+  file: Uint8Array,
+  { guestAddress, virtualAddress }: ArenaPlace,
+  segment: Segment,
+  offset: number,
+  noExecute: boolean,
+): bigint {
+  const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
+  for (let page = 0; page < segment.size / pageSize; page++) {
+    const from = tablePages + segment.offset / pageSize + page;
+    const index = offset / pageSize + page;
+    if (index > 511) throw new RangeError('the block is larger than one page table maps');
+    const bits = Entry.present | Entry.writable | Entry.accessed | Entry.dirty;
+    const address = BigInt(guestAddress + from * pageSize);
+    view.setBigUint64(
+      pageSize + index * 8,
+      address | bits | (noExecute ? Entry.noExecute : 0n),
+      true,
+    );
+  }
+  return virtualAddress + BigInt(offset);
+}

@@ -1,21 +1,22 @@
 import { randomBytes } from 'node:crypto';
 import { DebloatError, messageOf } from '../../analyzer/errors.js';
-import { enterGuest, type EnterOptions } from '../gdb/enter.js';
+import type { FillSession } from '../gdb/block.js';
+import { enterGuest } from '../gdb/enter.js';
 import {
   diskSerial,
   removeRecord,
+  removeUnplaced,
   requireNewName,
   writeRecord,
   type GdbRecord,
 } from '../gdb/journal.js';
 import { recoverGdbSessions } from '../gdb/recover.js';
-import { throughDoor } from '../gdb/door.js';
-import { describeDoor, type StubDoor } from '../gdb/stub-door.js';
+import { describeDoor } from '../gdb/stub-door.js';
 import { findGuest } from '../gdb/guest.js';
-import { GuestGone, type GdbStage } from '../gdb/stage.js';
+import { GuestGone } from '../gdb/send.js';
+import type { GdbStage } from '../gdb/stage.js';
 import { markBytes } from '../guest/byte-ring.js';
 import type { ModuleFile } from '../guest/session-frames.js';
-import { Command } from '../guest/stage-steps.js';
 import { modulesFor, overlayDrivers, plugDrivers } from '../modules/index.js';
 import { startTimeOf } from '../../analyzer/workspace/processes.js';
 import { exclusively } from '../hijack/index.js';
@@ -49,24 +50,22 @@ export async function openByStub(request: OpenRequest, ways: WaysIn): Promise<Op
   const monitor = await workingMonitor(pid, ways.monitors);
   const name = `debloat-${id}`;
   const serial = diskSerial(name);
-  const identity: Pick<GdbRecord, 'id' | 'owner' | 'machine' | 'image' | 'disk'> = {
-    ...{ id, image, disk: { monitor, device: name, node: name } },
+  const record: GdbRecord = {
+    ...{ version: 2, id, image, door, schedule: '0' },
+    disk: { monitor, device: name, node: name },
     owner: { pid: process.pid, started: startTimeOf(process.pid) ?? '' },
     machine: { pid, started: machineStarted },
   };
-  const blank = { schedule: '0', panic: '0', allocatePages: '0', freePages: '0' };
-  const note = () =>
-    writeRecord({ version: 1, ...identity, door, functions: blank, control: 0, enqueue: '0' });
-  note();
+  writeRecord(record);
   let modules: ModuleFile[];
   let disk: OverlayDisk;
   try {
-    modules = await modulesOf(request, door);
+    modules = await modulesOf(request, monitor);
     disk = await plugOverlay({
       ...{ pid, monitor, name, serial, image, log },
       note: (socket) => {
-        identity.disk = { monitor, device: name, node: name, ...(socket && { socket }) };
-        note();
+        record.disk = { monitor, device: name, node: name, ...(socket && { socket }) };
+        writeRecord(record);
       },
     });
   } catch (error) {
@@ -74,17 +73,17 @@ export async function openByStub(request: OpenRequest, ways: WaysIn): Promise<Op
     throw error;
   }
   const mark = randomBytes(markBytes);
-  const prepare: EnterOptions['prepare'] = ({ memory, control }, start, address, contents) => {
+  const fill: FillSession = ({ memory, control }, start, address, contents) => {
     const { pages, program } = contents;
     new GuestChannel(memory, start, pages, mark).reset();
     control.setSession(writeSession(memory, start, pages, address, program));
   };
   let entered: Awaited<ReturnType<typeof enterGuest>>;
   try {
-    entered = await enterGuest({ pid, door, cacheDirectory, identity, prepare });
+    entered = await enterGuest({ monitor, cacheDirectory, record, fill });
   } catch (error) {
     await disk.unplug().then(
-      () => removeRecord(id),
+      () => removeUnplaced(id),
       (problem: unknown) => log(messageOf(problem)),
     );
     throw error;
@@ -110,8 +109,7 @@ async function takeOut(stage: GdbStage): Promise<void> {
   stage.refresh();
   if (!stage.hangs) return;
   try {
-    if (stage.control.session !== 'none') await stage.command(Command.endSession);
-    await stage.takeOut();
+    await stage.leave();
   } catch (error) {
     if (!(error instanceof GuestGone)) throw error;
   }
@@ -134,16 +132,14 @@ async function statusOf(monitor: MonitorAddress): Promise<string> {
 /** What the guest shall be given first, by a look at its kernel: before the disk is plugged in. */
 async function modulesOf(
   { pid, image, cacheDirectory, modules }: OpenRequest,
-  door: StubDoor,
+  monitor: MonitorAddress,
 ): Promise<ModuleFile[]> {
   if (modules === undefined) return [];
-  const { result } = await throughDoor(pid, door, (stub) =>
-    findGuest(pid, stub, { cacheDirectory }),
-  );
+  const { kernel, memory } = await findGuest(pid, monitor, { cacheDirectory });
   try {
-    return modulesFor(modules, result.kernel, [...plugDrivers, ...overlayDrivers(image)]);
+    return modulesFor(modules, kernel, [...plugDrivers, ...overlayDrivers(image)]);
   } finally {
-    result.memory.close();
+    memory.close();
   }
 }
 

@@ -11,6 +11,7 @@ import {
   KilledSession,
   stepsOf,
   tellingScript,
+  type Tick,
 } from '../support/killed-session.js';
 import { makeOverlayImage } from '../support/overlay-image.js';
 import { StubProxy } from '../support/stub-proxy.js';
@@ -47,7 +48,7 @@ describe('a session through a gdb stub that is killed', () => {
     await guest.stop();
   });
 
-  it('leaves a guest that goes on, wherever in a call it was, and nothing is lost there', async () => {
+  it('leaves a guest that goes on, wherever it was, and nothing is lost there', async () => {
     expect(await sessions.run(), sessions.said).toBe(0);
     const before = await sessions.tick();
     const all = [...proxy.packets];
@@ -55,62 +56,102 @@ describe('a session through a gdb stub that is killed', () => {
     const seen: string[] = [];
     for (const step of everyStep ? steps : firstOfEach(steps, all))
       seen.push(await sessions.killAt(step));
-    for (const kind of ['Z0', 'M', 'P10', 'P11', 'vCont;c', 'z0', 'D']) {
+    for (const kind of ['g', 'P10=', 'D']) {
       expect(
         seen.some((step) => step.includes(`: ${kind}`)),
         kind,
       ).toBe(true);
     }
-    expect(sessions.killed).toBeGreaterThan(everyStep ? 30 : 8);
-
-    const after = await sessions.tick();
-    expect(after.state).toBe(before.state);
-    // What a guest has free comes and goes; the pages of a session at each eighth kill would be more.
-    expect(before.free - after.free).toBeLessThan(4096);
-    expect(await sessions.run()).toBe(0);
+    expect(sessions.killed).toBeGreaterThan(7);
+    await isAsBefore(guest, sessions, before);
   });
 
-  it('leaves a guest that goes on where a function was in its midst, by doctor and by detach', async () => {
+  it('leaves a guest that goes on where a processor was in the midst of the stage, by doctor and by detach', async () => {
     expect(await sessions.run(), sessions.said).toBe(0);
     const before = await sessions.tick();
-    // A call writes its return address, and is begun; the last before the machine is left is not come back from.
-    const after = (packet: number, kind: string) =>
-      proxy.packets.findIndex((each, n) => n > packet && each === kind);
-    const begun = proxy.packets.flatMap((packet, number) =>
-      packet.startsWith('M') && after(number, 'vCont;c') >= 0 ? [after(number, 'vCont;c')] : [],
-    );
-    const left = proxy.packets.flatMap((packet, number) => (packet === 'D' ? [number] : []));
-    expect([begun.length, left.length]).toEqual([1, 2]);
-    for (const [n, packet] of [...begun, ...left].entries()) {
-      const kind = begun.includes(packet) ? 'vCont;c' : 'D';
-      const code = await sessions.run({ packet, when: 'before' });
-      expect([code, proxy.packets[packet]]).toEqual([undefined, kind]);
-      const [behind] = gdbSessions(guest.pid);
-      const { point, functions } = behind?.record ?? {};
-      expect(point === undefined).toBe(kind === 'D');
-      const stub = await GdbStub.connect({ path: way });
-      // At the first instruction of what it calls: the kernel's, or the stage's, which is below the kernel.
-      const isThere = (rip: bigint) =>
-        [point?.call?.function, functions?.freePages].includes(rip.toString(16)) ||
-        (rip >= 0xffffff80_00000000n && rip < 0xffffffff_00000000n);
-      let thread: string | undefined;
-      for (const each of await stub.threads()) {
-        await stub.select(each);
-        if (isThere((await stub.registers()).get('rip') ?? 0n)) thread = each;
+    for (const fix of [
+      ['doctor', '--fix'],
+      ['detach', 'killed'],
+    ]) {
+      // One session may have to look at more processors than another: not each is killed there.
+      let killed: string | undefined;
+      for (let tries = 10; tries > 0 && killed !== 'D'; tries--) {
+        const packet = proxy.packets.lastIndexOf('D');
+        const code = await sessions.run({ packet, when: 'before' });
+        killed = code === undefined ? proxy.packets[packet] : undefined;
+        if (code === undefined && killed !== 'D') await runCliWell(['detach', 'killed']);
       }
-      if (thread === undefined) throw new Error('no processor is where it was left');
-      // Of its instructions it does some, and its processor stands then.
+      expect(killed).toBe('D');
+      const [behind] = gdbSessions(guest.pid);
+      const { entrance, virtual, size } = behind?.record.block ?? {};
+      const stub = await GdbStub.connect({ path: way });
+      const rips = async () => {
+        const found = new Map<string, bigint>();
+        for (const thread of await stub.threads()) {
+          await stub.select(thread);
+          found.set(thread, (await stub.registers()).get('rip') ?? 0n);
+        }
+        return [...found];
+      };
+      const [thread] = (await rips()).find(([, rip]) => rip.toString(16) === entrance) ?? [];
+      if (thread === undefined) throw new Error('no processor is where it was sent');
+      // Of its instructions it does some, unless it waits for an interrupt, and its processor stands then.
       for (let steps = 8; steps > 0; steps--) await stub.step(thread);
+      const start = BigInt(`0x${virtual ?? ''}`);
+      const isInside = (rip: bigint) => rip >= start && rip < start + BigInt(size ?? 0);
+      expect((await rips()).some(([, rip]) => isInside(rip))).toBe(true);
       await stub.abandon();
       expect((await runCliWell(['sessions'])).stdout).toMatch(/^killed .*left behind$/m);
-      const fix = n % 2 === 0 ? ['doctor', '--fix'] : ['detach', 'killed'];
       await runCli(fix);
       expect((await runCliWell(['sessions'])).stdout).not.toContain('killed');
       await sessions.tick();
+      expect(await sessions.run(), sessions.said).toBe(0);
     }
-    const end = await sessions.tick();
-    expect(end.state).toBe(before.state);
-    expect(before.free - end.free).toBeLessThan(4096);
-    expect(guest.console()).not.toMatch(/BUG:|Oops|Call Trace|Kernel panic/);
+    await isAsBefore(guest, sessions, before);
   });
 });
+
+describe('a session through a gdb stub of a guest whose processors are busy with programs', () => {
+  it('comes by the scheduler, and can be killed on its way', async () => {
+    const own = mkdtempSync(join(directory, 'busy-'));
+    const qmp = join(own, 'second');
+    const busy = await startTcgGuest({
+      ...{ suite: 'bookworm', directory: own, gdb: true, cpus: 2 },
+      script: `${tellingScript}\nfor n in 1 2; do nice -n 19 sh -c 'while :; do :; done' & done\n`,
+      modules: ['virtio_pci', 'virtio_blk', 'squashfs', 'overlay'],
+      devices: ['-qmp', `unix:${qmp},server=on,wait=off`],
+    });
+    const way = join(own, 'proxy');
+    const proxy = new StubProxy(way, join(own, 'gdb'));
+    try {
+      const options = ['--overlay', makeOverlayImage(own), '--qmp', qmp, '--gdb', way];
+      const sessions = new KilledSession(busy, proxy, options);
+      let all: string[] = [];
+      // It happens that one of them is in the kernel just then.
+      for (let tries = 10; tries > 0 && !all.some((each) => each.startsWith('Z0')); tries--) {
+        expect(await sessions.run(), sessions.said).toBe(0);
+        all = [...proxy.packets];
+      }
+      const before = await sessions.tick();
+      const from = all.findIndex((each) => each.startsWith('Z0'));
+      expect(from).toBeGreaterThan(0);
+      const steps = stepsOf(all).filter(({ packet }) => packet >= from);
+      for (const step of everyStep ? steps : firstOfEach(steps, all)) await sessions.killAt(step);
+      expect(sessions.killed).toBeGreaterThan(2);
+      await isAsBefore(busy, sessions, before);
+    } finally {
+      proxy.close();
+      await busy.stop();
+    }
+  });
+});
+
+/** After all that was killed in it. */
+async function isAsBefore(guest: TcgGuest, sessions: KilledSession, before: Tick): Promise<void> {
+  const after = await sessions.tick();
+  expect(after.state).toBe(before.state);
+  // What a guest has free comes and goes; what a session has there at each kill would be more.
+  expect(before.free - after.free).toBeLessThan(4096);
+  expect(await sessions.run(), sessions.said).toBe(0);
+  expect(guest.console()).not.toMatch(/BUG:|Oops|Call Trace|Kernel panic/);
+}

@@ -24,6 +24,7 @@ enum command {
 	COMMAND_START_SESSION = 3,
 	COMMAND_END_SESSION = 4,
 	COMMAND_LOAD_DRIVERS = 5,
+	COMMAND_LEAVE = 6,
 };
 
 /* Where a command is, or failed, in `step`: each names one kernel function. */
@@ -54,6 +55,7 @@ enum step {
 	STEP_PUMP_STOP = 32,
 	STEP_HEART_THREAD = 33,
 	STEP_HEART_STOP = 34,
+	STEP_LEAVE = 35,
 };
 
 #define GSI_POLL 0xffffffffu /* no interrupt line: stage 1 watches `tick` */
@@ -106,7 +108,11 @@ struct control {
 	u32 name_count;		 /* 0x0e8 */
 	volatile u32 asked;	 /* 0x0ec sequence that the session's own threads shall queue */
 	char socket_name[32];	 /* 0x0f0 abstract socket name, unguessable, NUL-terminated */
-	u8 pad1[0x400 - 0x110];
+	/* The host's: what COMMAND_LEAVE writes over our code with its last step. */
+	u64 code;		 /* 0x110 guest-virtual address where it can be written */
+	u64 code_size;		 /* 0x118 bytes */
+	u32 code_byte;		 /* 0x120 what was there before us */
+	u8 pad1[0x400 - 0x124];
 	/* Sentences of stage 1 for the host: lines "function: value\n". */
 	volatile u32 message_head; /* 0x400 bytes ever written */
 	volatile u32 beats;	   /* 0x404 counts on for as long as a session is there */

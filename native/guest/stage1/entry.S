@@ -11,19 +11,24 @@
 #define CONTROL_RESUME_FLAGS	0x18
 #define CONTROL_QUEUED		0x20
 #define CONTROL_COMPLETED	0x24
+#define CONTROL_CODE		0x110
+#define CONTROL_CODE_SIZE	0x118
+#define CONTROL_CODE_BYTE	0x120
 #define FLAGS_PLAIN		0x2
 #define FLAGS_INTERRUPTS	0x200
 
 	.text
 
 /*
- * A vCPU that ran kernel code with interrupts enabled is set here by the host, with interrupts
- * disabled, as if by an interrupt: everything is kept.
+ * A vCPU that ran kernel code with interrupts enabled is set here by the host, as if by an
+ * interrupt: everything is kept.  One that waits in hlt comes with interrupts enabled: only an
+ * interrupt ends that.
  */
 	.globl	stage1_interrupted
 	.type	stage1_interrupted, @function
 stage1_interrupted:
 	endbr64
+	cli
 	push	stage1_control+CONTROL_RESUME_RIP(%rip)	/* for the last ret */
 	push	stage1_control+CONTROL_RESUME_FLAGS(%rip)
 	/* The interrupt flag comes back by sti; popfq would let an interrupt in too early. */
@@ -71,7 +76,10 @@ stage1_interrupted:
 	ret
 	.size	stage1_interrupted, . - stage1_interrupted
 
-/* The work item's function: called by a kernel worker, may sleep. */
+/*
+ * The work item's function: called by a kernel worker, may sleep.  Where stage1_execute says so,
+ * our code is written over when it has ended: by the kernel's memset, which goes back to the worker.
+ */
 	.globl	stage1_work_entry
 	.hidden	stage1_work_entry
 	.type	stage1_work_entry, @function
@@ -80,9 +88,15 @@ stage1_work_entry:
 	push	%rbx
 	mov	stage1_control+CONTROL_SEQUENCE(%rip), %ebx
 	call	stage1_execute
+	test	%eax, %eax
 	mov	%ebx, %eax
 	pop	%rbx
-	cli
+	jz	1f
+	mov	stage1_control+CONTROL_CODE(%rip), %rdi
+	mov	stage1_control+CONTROL_CODE_BYTE(%rip), %esi
+	mov	stage1_control+CONTROL_CODE_SIZE(%rip), %rdx
+	push	memset@GOTPCREL(%rip)
+1:	cli
 	mov	%eax, stage1_control+CONTROL_COMPLETED(%rip)
 	sti
 	ret

@@ -18,8 +18,10 @@ void beat(void)
 	if (asked != stage1_control.sequence)
 		return;
 	/* Of several threads one queues it. */
-	if (__atomic_exchange_n(&queued, asked, __ATOMIC_SEQ_CST) != asked)
+	if (__atomic_exchange_n(&queued, asked, __ATOMIC_SEQ_CST) != asked) {
+		stage1_control.queued = asked;
 		stage1_enqueue();
+	}
 }
 
 static int beat_on(void *argument)

@@ -64,6 +64,9 @@ extern int queue_work_on(int cpu, struct workqueue_struct *queue, struct work_st
 extern OPTIONAL struct workqueue_struct *system_dfl_wq;	   /* 6.12: the new name of the next */
 extern OPTIONAL struct workqueue_struct *system_unbound_wq; /* 7.2 warns about it */
 
+/* kernel/smp.c: absent from kernels for one processor; `function` runs on all others, interrupts off */
+extern OPTIONAL void smp_call_function(void (*function)(void *), void *argument, int wait);
+
 /* drivers/base/platform.c */
 extern struct platform_device *platform_device_alloc(const char *name, int id);
 extern int platform_device_add_resources(struct platform_device *device,

@@ -12,7 +12,8 @@ extern struct control stage1_control;
 /* work.c: the work item, and its body, called by entry.S. */
 extern struct work_struct stage1_work;
 void stage1_enqueue(void);
-void stage1_execute(void);
+/* Whether our code is to be written over. */
+int stage1_execute(void);
 /* entry.S: runs the body, then says "completed" with its last instruction but one. */
 void stage1_work_entry(struct work_struct *work);
 

@@ -20,7 +20,23 @@ void stage1_enqueue(void)
 	queue_work_on(0, queue, &stage1_work);
 }
 
-void stage1_execute(void)
+__attribute__((noinline)) static void nothing(void *argument)
+{
+	(void)argument;
+}
+
+/* The session has ended; each other processor that is in our last instructions leaves them. */
+static int leave(void)
+{
+	session_end();
+	at(STEP_LEAVE);
+	/* They let interrupts in with the last one, so whoever comes to do this is outside. */
+	if (smp_call_function)
+		smp_call_function(nothing, NULL, 1);
+	return 0;
+}
+
+int stage1_execute(void)
 {
 	int result = -EINVAL;
 
@@ -41,6 +57,10 @@ void stage1_execute(void)
 	case COMMAND_LOAD_DRIVERS:
 		result = load_drivers();
 		break;
+	case COMMAND_LEAVE:
+		result = leave();
+		break;
 	}
 	stage1_control.result = result;
+	return stage1_control.command == COMMAND_LEAVE;
 }
