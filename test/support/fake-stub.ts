@@ -15,6 +15,8 @@ export class FakeStub {
   registers = new Map<string, bigint>();
   /** The address of a breakpoint at which the machine stops soon after it goes on. */
   hits: string | undefined;
+  /** What registers are there. */
+  readonly atHit = new Map<string, bigint>();
   readonly #breakpoints = new Set<string>();
   #unacknowledged = false;
   #packet = '';
@@ -110,6 +112,7 @@ export class FakeStub {
       if (this.hits !== undefined && this.#breakpoints.has(this.hits)) {
         setTimeout(() => {
           this.running = false;
+          for (const [name, value] of this.atHit) this.registers.set(name, value);
           this.#say(socket, 'T05thread:01;');
         }, 5);
       }
