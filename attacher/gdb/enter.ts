@@ -1,3 +1,4 @@
+import { collectGarbage } from '../garbage.js';
 import { exclusively } from '../hijack/exclusive.js';
 import type { MonitorAddress } from '../qmp/monitor.js';
 import { draftBlock, hangIn, type FillSession } from './block.js';
@@ -5,7 +6,7 @@ import { findGuest } from './guest.js';
 import { writeRecord, type GdbRecord } from './journal.js';
 import { planStage, readStageFiles } from './plan.js';
 import { takeOutOfGuest } from './recover.js';
-import { rehearseLook, rehearseSending } from './rehearsal.js';
+import { rehearseSending } from './rehearsal.js';
 import { GdbStage } from './stage.js';
 
 export interface EnterOptions {
@@ -55,7 +56,7 @@ export async function enterGuest(options: EnterOptions): Promise<Entered> {
       const stage = new GdbStage(memory, noted);
       return Promise.resolve({ stage, layout: plan.layout, sequence: draft.sequence });
     });
-    await rehearseLook();
+    collectGarbage();
     await rehearseSending(await stage.look(), stage.entrance);
     const ready = performance.now();
     await stage.send();

@@ -20,6 +20,7 @@ export function encodePacket(payload: string): string {
 
 /** Undo escapes (`}`) and repetitions (`*`) of a payload. */
 function decode(payload: string): string {
+  if (!/[}*]/.test(payload)) return payload;
   let text = '';
   for (let at = 0; at < payload.length; at++) {
     const character = payload[at] ?? '';

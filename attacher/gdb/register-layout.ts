@@ -27,11 +27,14 @@ export function registerLayout(description: string): RegisterLayout {
   let offset = 0;
   // QEMU's own file has registers in comments.
   const plain = description.replace(/<!--[^]*?-->/g, '');
-  for (const [, attributes = ''] of plain.matchAll(/<reg\s([^>]*)>/g)) {
-    const attribute = (name: string) => new RegExp(`\\b${name}="([^"]*)"`).exec(attributes)?.[1];
-    const number = Number(attribute('regnum') ?? next);
-    const size = Math.ceil(Number(attribute('bitsize') ?? 0) / 8);
-    layout.set(attribute('name') ?? '', { number, offset, size });
+  for (const [, text = ''] of plain.matchAll(/<reg\s([^>]*)>/g)) {
+    const attributes = new Map<string, string>();
+    for (const [, name = '', value = ''] of text.matchAll(/(\w+)="([^"]*)"/g)) {
+      attributes.set(name, value);
+    }
+    const number = Number(attributes.get('regnum') ?? next);
+    const size = Math.ceil(Number(attributes.get('bitsize') ?? 0) / 8);
+    layout.set(attributes.get('name') ?? '', { number, offset, size });
     offset += size;
     next = number + 1;
   }

@@ -6,11 +6,12 @@ import type { ProcessMemory } from '../guest/memory/process-memory.js';
 import { controlOffset, controlSize, stageError, StageControl } from '../guest/stage-control.js';
 import { Command } from '../guest/stage-steps.js';
 import { pauseAfter } from '../pause.js';
+import { Refusal } from '../refusal.js';
 import { isHung, isMapped, takeBack, type NotedBlock } from './block.js';
 import { throughDoor } from './door.js';
 import { hex, type GdbRecord } from './journal.js';
 import { GuestGone, sendProcessor, type Entrance } from './send.js';
-import { pagingRegisters, type StubLook } from './stub.js';
+import { pagingRegisters, type GdbStub, type StubLook } from './stub.js';
 
 /** How long the guest may take for a command, in milliseconds. */
 const patience = 60_000;
@@ -96,17 +97,22 @@ export class GdbStage {
 
   /** Send a processor to queue the command that was begun. Throws GuestGone where the guest was started anew. */
   async send(): Promise<void> {
-    const { machine, door } = this.record;
-    const { held } = await throughDoor(machine.pid, door, (stub) =>
-      sendProcessor(stub, this.entrance),
-    );
-    this.held += held;
+    await this.#visit((stub) => sendProcessor(stub, this.entrance));
   }
 
   /** Learn how the stub tells of registers; the machine stands only for as long as that takes QEMU. */
   async look(): Promise<StubLook> {
+    try {
+      return await this.#visit((stub) => stub.look(true));
+    } catch (error) {
+      if (error instanceof Refusal || !(error instanceof DebloatError)) throw error;
+      return this.#visit((stub) => stub.look(false));
+    }
+  }
+
+  async #visit<T>(act: (stub: GdbStub) => Promise<T>): Promise<T> {
     const { machine, door } = this.record;
-    const { result, held } = await throughDoor(machine.pid, door, (stub) => stub.look());
+    const { result, held } = await throughDoor(machine.pid, door, act);
     this.held += held;
     return result;
   }

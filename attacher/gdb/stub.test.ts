@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { FakeStub } from '../../test/support/fake-stub.js';
+import { decodeRegisters } from './register-layout.js';
 import { GdbStub } from './stub.js';
 
 let directory: string;
@@ -56,6 +57,19 @@ describe('a gdb stub’s client', () => {
       expect(fake.commands.filter((command) => command === 'interrupt')).toHaveLength(2);
     },
   );
+
+  it.each([
+    ['i386-64bit.xml', true],
+    ['other.xml', false],
+  ])('looks and leaves, a description in %s at once: %s', async (file, atOnce) => {
+    fake = await FakeStub.listen(path, { file });
+    fake.registers.set('rax', 7n);
+    if (!atOnce) await expect(GdbStub.open({ path }).look(true)).rejects.toThrow(/lost/);
+    const stub = GdbStub.open({ path });
+    const { layout, answer } = await stub.look(atOnce);
+    expect(decodeRegisters(layout, answer).get('rax')).toBe(7n);
+    expect([stub.left, fake.running, fake.strays]).toEqual([true, true, 0]);
+  });
 
   it('knows a layout again', async () => {
     fake = await FakeStub.listen(path);

@@ -121,8 +121,12 @@ export class GdbStub {
     return decodeRegisters(await this.#described, answer, names);
   }
 
-  /** Look at the registers of the processor that is selected, and leave. */
-  async look(): Promise<StubLook> {
+  /**
+   * Look at the registers of the processor that is selected, and leave: `atOnce`, without waiting for an
+   * answer, which only a stub allows that describes registers as QEMU's does. Throws DebloatError.
+   */
+  async look(atOnce: boolean): Promise<StubLook> {
+    if (!atOnce) await this.#described;
     const [answer] = await this.together(() => Promise.all([this.#command('g'), this.detach()]));
     return { layout: await this.#described, answer };
   }
@@ -243,8 +247,9 @@ export class GdbStub {
   /** Leave: breakpoints go, and the machine runs. */
   async detach(): Promise<void> {
     if (this.#failure) throw this.#failure;
-    await this.#command('D');
-    this.#standing(false);
+    const answer = this.#command('D');
+    this.#goesOnAfter = this.#answers.at(-1);
+    await answer;
     this.#left = true;
     await this.#close();
   }

@@ -13,6 +13,7 @@ import {
 import { recoverGdbSessions } from '../gdb/recover.js';
 import { describeDoor } from '../gdb/stub-door.js';
 import { findGuest } from '../gdb/guest.js';
+import { rehearseLook } from '../gdb/rehearsal.js';
 import { GuestGone } from '../gdb/send.js';
 import type { GdbStage } from '../gdb/stage.js';
 import { markBytes } from '../guest/byte-ring.js';
@@ -61,13 +62,15 @@ export async function openByStub(request: OpenRequest, ways: WaysIn): Promise<Op
   let disk: OverlayDisk;
   try {
     modules = await modulesOf(request, monitor);
-    disk = await plugOverlay({
+    const plugged = plugOverlay({
       ...{ pid, monitor, name, serial, image, log },
       note: (socket) => {
         record.disk = { monitor, device: name, node: name, ...(socket && { socket }) };
         writeRecord(record);
       },
     });
+    await rehearseLook(); // while the hypervisor is waited for
+    disk = await plugged;
   } catch (error) {
     removeRecord(id);
     throw error;

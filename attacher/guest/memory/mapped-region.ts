@@ -20,6 +20,9 @@ export class MappedRegion implements RegionAccess {
    * looked at once costs more than they do. Files of huge pages cannot be written to (hugetlbfs).
    */
   readonly #byFile: boolean;
+  /** The file is mapped in whole units of so many bytes. */
+  readonly #unit: number;
+  readonly #views: Mapping[] = [];
 
   /** Map `size` bytes of the file `fd` from `fileOffset`; the descriptor is closed with the region. Throws if they are not there. */
   constructor(
@@ -34,6 +37,7 @@ export class MappedRegion implements RegionAccess {
     // A file of huge pages (its block size) can be mapped in whole pages only.
     const unit = Math.max(pageSize, file.blksize);
     const offset = Math.floor(fileOffset / unit) * unit;
+    this.#unit = unit;
     this.#skip = fileOffset - offset;
     this.#byFile = unit === pageSize;
     const length = Math.ceil((this.#skip + size) / unit) * unit;
@@ -45,9 +49,17 @@ export class MappedRegion implements RegionAccess {
     return this.#mapping.address + this.#skip + offset;
   }
 
-  /** The bytes themselves, shared with the guest; at most 1 GiB. */
+  /**
+   * The bytes themselves, shared with the guest, until the region is closed. They are mapped once more:
+   * a view of the whole would have V8 collect garbage, for as large as it is.
+   */
   view(offset: number, length: number): Uint8Array {
-    return this.#mapping.bytes(this.#skip + offset, length);
+    const start = this.fileOffset + offset;
+    const from = Math.floor(start / this.#unit) * this.#unit;
+    const most = Math.ceil((start - from + length) / this.#unit) * this.#unit;
+    const mapping = Mapping.ofFile(this.fd, { offset: from, length: most, writable: true });
+    this.#views.push(mapping);
+    return mapping.bytes(start - from, length);
   }
 
   read(offset: number, target: Uint8Array): boolean {
@@ -82,5 +94,6 @@ export class MappedRegion implements RegionAccess {
   close(): void {
     closeDescriptor(this.fd);
     this.#mapping.close();
+    for (const view of this.#views.splice(0)) view.close();
   }
 }
