@@ -2,6 +2,7 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { DebloatError } from '../../analyzer/errors.js';
 import { exclusively } from '../hijack/exclusive.js';
+import { comeFirst, standBack } from '../priority.js';
 import { withMonitor, type Monitor } from '../qmp/monitor.js';
 import type { RegisterLayout } from './register-layout.js';
 import { isSettled } from './journal.js';
@@ -19,9 +20,16 @@ export async function throughDoor<T>(
   door: StubDoor,
   act: (stub: GdbStub) => Promise<T>,
 ): Promise<{ result: T; held: number }> {
-  return exclusively(pid, () =>
-    'stub' in door ? throughStub(pid, door.stub, act) : throughMonitor(pid, door, act),
-  );
+  return exclusively(pid, async () => {
+    comeFirst();
+    try {
+      return await ('stub' in door
+        ? throughStub(pid, door.stub, act)
+        : throughMonitor(pid, door, act));
+    } finally {
+      standBack();
+    }
+  });
 }
 
 /** How the registers of machines lie that were visited before, by their processes. */

@@ -1,5 +1,4 @@
 import { DebloatError } from '../../analyzer/errors.js';
-import { comeFirst, standBack } from '../priority.js';
 import { afterRest, EFLAGS_IF, isInterruptible, type ReadKernel } from './interruptible.js';
 import type { GdbStub } from './stub.js';
 
@@ -34,24 +33,19 @@ export class GuestGone extends DebloatError {
  * where no processor has the stage's kernel.
  */
 export async function sendProcessor(stub: GdbStub, entrance: Entrance): Promise<void> {
-  comeFirst();
-  try {
-    // Of the processor that the stub selects by itself, mostly in the same answer as all else.
-    const first = await stub.registers();
-    if (await trySend(stub, first, entrance)) return;
-    let known = entrance.kernelOf(first) !== undefined;
-    for (const thread of (await stub.threads()).slice(1)) {
-      const [, registers] = await stub.together(() =>
-        Promise.all([stub.select(thread), stub.registers()]),
-      );
-      if (await trySend(stub, registers, entrance)) return;
-      known ||= entrance.kernelOf(registers) !== undefined;
-    }
-    if (!known) throw new GuestGone();
-    await sendFromScheduler(stub, entrance);
-  } finally {
-    standBack();
+  // Of the processor that the stub selects by itself, mostly in the same answer as all else.
+  const first = await stub.registers();
+  if (await trySend(stub, first, entrance)) return;
+  let known = entrance.kernelOf(first) !== undefined;
+  for (const thread of (await stub.threads()).slice(1)) {
+    const [, registers] = await stub.together(() =>
+      Promise.all([stub.select(thread), stub.registers()]),
+    );
+    if (await trySend(stub, registers, entrance)) return;
+    known ||= entrance.kernelOf(registers) !== undefined;
   }
+  if (!known) throw new GuestGone();
+  await sendFromScheduler(stub, entrance);
 }
 
 /** Send the processor that is selected and leave the machine, if that can be interrupted where it is. */
