@@ -11,12 +11,19 @@ export type ReadKernel = (address: bigint, length: number) => Uint8Array | undef
 const resting = [[0xf4], [0x0f, 0x01, 0xc9], [0x0f, 0x01, 0xfb]];
 const longest = 3;
 
-/** Whether a processor with these registers is in a 64-bit kernel, with interrupts enabled, and not traced there. */
+/** The kernel's code and its modules' are from here on (Documentation/arch/x86/x86_64/mm.rst). */
+const kernelCode = 0xffff_ffff_8000_0000n;
+
+/**
+ * Whether a processor with these registers is in a 64-bit kernel, with interrupts enabled, and not
+ * traced there. One that was sent to another stage is not: perhaps it waits for an interrupt there.
+ */
 export function isInterruptible(registers: ReadonlyMap<string, bigint>): boolean {
   const value = (name: string) => registers.get(name) ?? 0n;
   const flags = value('eflags');
   return (
     (value('cs') & 3n) === 0n &&
+    value('rip') >= kernelCode &&
     (flags & EFLAGS_IF) !== 0n &&
     (flags & EFLAGS_TF) === 0n &&
     (value('efer') & EFER_LMA) !== 0n

@@ -74,6 +74,7 @@ describe('a processor of a machine that stands', () => {
   it.each([
     ['in a program', inProgram],
     ['with interrupts off', { ...inKernel, eflags: 0x46n }],
+    ['on its way to another stage', { ...inKernel, rip: 0xffffff8040002000n }],
     ['step by step', { ...inKernel, eflags: 0x346n }],
   ])('is waited for at the scheduler when it is %s', async (_, registers) => {
     fake.hits = schedule.toString(16);
