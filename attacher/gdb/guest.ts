@@ -1,6 +1,5 @@
 import { findKernel, type GuestKernel, type PagingRegisters } from '../guest/index.js';
 import type { ProcessMemory } from '../guest/memory/process-memory.js';
-import { exclusively } from '../hijack/exclusive.js';
 import { memoryOfProcess } from '../hypervisor/emulated-machine.js';
 import type { MonitorAddress } from '../qmp/monitor.js';
 import { pagingRegistersBy } from '../qmp/processors.js';
@@ -26,8 +25,7 @@ export async function findGuest(
   options: { cacheDirectory?: string | undefined },
 ): Promise<GdbGuest> {
   for (let n = 1; ; n++) {
-    // Not while another session of ours holds the monitor for a moment.
-    const paging = await exclusively(pid, () => pagingRegistersBy(monitor));
+    const paging = await pagingRegistersBy(monitor);
     let memory: ProcessMemory | undefined;
     try {
       memory = memoryOfProcess(pid, paging);

@@ -10,8 +10,13 @@ const patience = 30_000;
  * Do something with a hypervisor that no other process of ours does at the same time. What is held is
  * a name among the abstract Unix sockets (unix(7)): it goes with us, however we end.
  */
-export async function exclusively<T>(pid: number, act: () => Promise<T>): Promise<T> {
-  const lock = await take(`\0debloat-hijack-${pid}`);
+export function exclusively<T>(pid: number, act: () => Promise<T>): Promise<T> {
+  return exclusivelyBy(`debloat-hijack-${pid}`, act);
+}
+
+/** The same with what has this name: letters, digits and -, up to 80. */
+export async function exclusivelyBy<T>(name: string, act: () => Promise<T>): Promise<T> {
+  const lock = await take(`\0${name}`);
   try {
     return await act();
   } finally {
@@ -37,6 +42,6 @@ async function take(name: string): Promise<{ close: () => void }> {
         hint: 'try again when it has ended',
       });
     }
-    await sleep(50);
+    await sleep(10);
   }
 }

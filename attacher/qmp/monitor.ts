@@ -1,5 +1,8 @@
+import { createHash } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
 import { DebloatError } from '../../analyzer/errors.js';
+import { failedWith } from '../../native/linux/system-error.js';
+import { exclusivelyBy } from '../hijack/exclusive.js';
 
 /** Where a monitor listens. */
 export type MonitorAddress = { path: string } | { host: string; port: number };
@@ -64,7 +67,8 @@ export class Monitor {
       );
       socket.once('error', (error) => {
         clearTimeout(timer);
-        refuse(error.message);
+        const isFull = failedWith(error, 'EAGAIN');
+        refuse(isFull ? 'other programs wait for it: give another one by --qmp' : error.message);
       });
       monitor.#listen(() => {
         clearTimeout(timer);
@@ -165,15 +169,18 @@ function ended(): DebloatError {
   });
 }
 
-/** Do something with a monitor, which is free for others afterwards. */
+/** Do something with a monitor, which serves one client at a time: others of ours wait for it. */
 export async function withMonitor<T>(
   address: MonitorAddress,
   act: (monitor: Monitor) => Promise<T>,
 ): Promise<T> {
-  const monitor = await Monitor.connect(address);
-  try {
-    return await act(monitor);
-  } finally {
-    monitor.close();
-  }
+  const name = createHash('sha256').update(JSON.stringify(address)).digest('hex').slice(0, 32);
+  return exclusivelyBy(`debloat-monitor-${name}`, async () => {
+    const monitor = await Monitor.connect(address);
+    try {
+      return await act(monitor);
+    } finally {
+      monitor.close();
+    }
+  });
 }
