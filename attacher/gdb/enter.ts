@@ -1,4 +1,3 @@
-import { collectGarbage } from '../garbage.js';
 import { exclusively } from '../hijack/exclusive.js';
 import type { MonitorAddress } from '../qmp/monitor.js';
 import { draftBlock, hangIn, type FillSession } from './block.js';
@@ -56,7 +55,6 @@ export async function enterGuest(options: EnterOptions): Promise<Entered> {
       const stage = new GdbStage(memory, noted);
       return Promise.resolve({ stage, layout: plan.layout, sequence: draft.sequence });
     });
-    collectGarbage();
     await rehearseSending(await stage.look(), stage.entrance);
     const ready = performance.now();
     await stage.send();

@@ -5,7 +5,7 @@ const pageSize = 4096;
 /** What the linker fills code with between sections: int3, or nop (arch/x86/kernel/vmlinux.lds.S). */
 const fillers = [0xcc, 0x90];
 /** One byte of each so many is looked at first. */
-const stride = 8 * pageSize;
+const stride = 32 * pageSize;
 
 /** Pages of a kernel's text in which no code is. */
 export interface UnusedText {

@@ -13,6 +13,7 @@ import {
 import { recoverGdbSessions } from '../gdb/recover.js';
 import { describeDoor } from '../gdb/stub-door.js';
 import { findGuest } from '../gdb/guest.js';
+import { collectGarbage } from '../garbage.js';
 import { rehearseLook } from '../gdb/rehearsal.js';
 import { GuestGone } from '../gdb/send.js';
 import type { GdbStage } from '../gdb/stage.js';
@@ -68,7 +69,9 @@ export async function openByStub(request: OpenRequest, ways: WaysIn): Promise<Op
         writeRecord(record);
       },
     });
-    await rehearseLook(); // while the hypervisor is waited for
+    // While the hypervisor is waited for.
+    await rehearseLook();
+    collectGarbage();
     disk = await plugged;
   } catch (error) {
     removeRecord(id);

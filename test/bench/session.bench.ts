@@ -162,10 +162,10 @@ describe('a session in a guest', () => {
         peer: `${Math.max(...values).toFixed(2)} ms`,
         ...{ target, met: target === '-' ? undefined : median(values) <= mostStopped },
       });
-    row('stopped in all by each session, as it tells', told, `<= ${mostStopped}`);
-    row('the same as QEMU tells', seen);
+    row('stopped in all by each session, as QEMU tells', seen, `<= ${mostStopped}`);
+    row('the same as ours tells, an upper bound', told);
     row('stopped by each session at a terminal', stopped);
     expect(median(times)).toBeGreaterThan(0);
-    expect.soft(median(told)).toBeLessThanOrEqual(mostStopped);
+    expect.soft(median(seen)).toBeLessThanOrEqual(mostStopped);
   });
 });
