@@ -82,14 +82,22 @@ async function removeStage(memory: ProcessMemory, record: PlacedRecord): Promise
     // No processor was sent.
     control.abandon();
     stage.publish();
-  } else if (!control.idle) {
-    await stage.outcome(control.sequence).catch(() => undefined);
   }
   try {
+    if (!control.idle) await ended(stage);
     if (stage.hasBegun) await stage.leave();
     else takeBack(memory, record.block);
   } catch (error) {
     if (!(error instanceof GuestGone)) throw error;
+  }
+}
+
+/** Wait for the command that is under way, however it ends. */
+async function ended(stage: GdbStage): Promise<void> {
+  try {
+    await stage.outcome(stage.control.sequence);
+  } catch (error) {
+    if (!stage.control.idle) throw error;
   }
 }
 

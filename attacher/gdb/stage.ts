@@ -167,6 +167,7 @@ export class GdbStage {
     if (this.control.last?.command !== Command.leave) await this.command(Command.leave);
     const begun = performance.now();
     for (let waited = 0; !this.#isWrittenOver; waited = performance.now() - begun) {
+      if (!this.hangs) throw new GuestGone();
       if (waited > patience) throw new DebloatError('The guest does not let go of the stage.');
       await sleep(pauseAfter(waited, longestPause));
     }

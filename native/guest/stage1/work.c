@@ -10,8 +10,8 @@ struct work_struct stage1_work = {
 };
 
 /*
- * Queue the work.  Runs in the interrupted context or is called through a debug stub: it may not
- * sleep, and RCU may not be watching, so it does nothing else.
+ * Queue the work.  Runs in the interrupted context, or in a thread of ours: it may not sleep, and
+ * RCU may not be watching, so it does nothing else.
  */
 void stage1_enqueue(void)
 {
