@@ -6,7 +6,7 @@ import type { SessionPages } from '../guest/session-pages.js';
 import { controlSize, StageControl } from '../guest/stage-control.js';
 import { Command } from '../guest/stage-steps.js';
 import { kernelTables, readEntry, writeEntry } from '../hijack/address-space.js';
-import { rootEntry, writeAlias, writePageTables } from '../hijack/arena.js';
+import { pageSize, rootEntry, writeAlias, writePageTables } from '../hijack/arena.js';
 import { Refusal } from '../refusal.js';
 import type { GdbGuest } from './guest.js';
 import { hex, type GdbRecord } from './journal.js';
@@ -91,8 +91,12 @@ export function takeBack(memory: ProcessMemory, block: NotedBlock): void {
 
 /** Whether the block is part of the kernel's address space, as memory has it; see `isMapped`. */
 export function isHung(memory: ProcessMemory, { physical, entryAddress }: NotedBlock): boolean {
-  const entry = readEntry(memory, entryAddress);
-  return entry !== undefined && (entry & addressBits) === BigInt(physical);
+  const pointsTo = (place: number, table: number) => {
+    const entry = readEntry(memory, place);
+    return entry !== undefined && (entry & addressBits) === BigInt(table);
+  };
+  // The second is the block's own first word, which a later kernel has most likely used.
+  return pointsTo(entryAddress, physical) && pointsTo(physical, physical + pageSize);
 }
 
 /**

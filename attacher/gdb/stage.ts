@@ -76,12 +76,29 @@ export class GdbStage {
   /** Have the guest carry out a command; resolves when it has. Throws DebloatError where it could not. */
   async command(command: Command): Promise<void> {
     this.refresh();
-    const asked = (await this.#beats()) ? 'asked' : undefined;
-    const sequence = this.control.begin(command, asked);
-    this.publish();
-    // The session's threads look for what is asked: no processor is stopped.
-    if (asked === undefined) await this.send();
+    const sequence = (await this.#beats()) ? this.#ask(command) : await this.#sendWith(command);
     await this.outcome(sequence);
+  }
+
+  /** Leave a command to the session's threads: no processor is stopped. */
+  #ask(command: Command): number {
+    const sequence = this.control.begin(command, 'asked');
+    this.publish();
+    return sequence;
+  }
+
+  /** Begin a command when it is known that the guest is still ours, and send a processor to queue it. */
+  async #sendWith(command: Command): Promise<number> {
+    let sequence = 0;
+    const { entrance } = this;
+    const setResume: Entrance['setResume'] = (rip, flags) => {
+      this.refresh();
+      sequence = this.control.begin(command);
+      this.publish();
+      entrance.setResume(rip, flags);
+    };
+    await this.#visit((stub) => sendProcessor(stub, { ...entrance, setResume }));
+    return sequence;
   }
 
   /** Whether the session's own threads run, which look for commands. */
@@ -142,6 +159,7 @@ export class GdbStage {
     const begun = performance.now();
     for (;;) {
       this.refresh();
+      if (!this.hangs) throw new GuestGone(); // first of all: taking messages is a write
       const outcome = this.control.outcome(sequence);
       messages.push(...this.control.messages());
       if (outcome?.result === 0) return;
@@ -152,7 +170,6 @@ export class GdbStage {
           hint: 'it is stopped, crashed or very busy; the next `debloat attach` to it cleans up',
         });
       }
-      if (!this.hangs) throw new GuestGone();
       await sleep(pauseAfter(waited, longestPause));
     }
   }

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runCli } from '../support/cli.js';
+import { kernelText } from '../support/kernel-text.js';
 import { makeOverlayImage } from '../support/overlay-image.js';
 import { startTcgGuest, type TcgGuest, type TcgGuestOptions } from '../vm/tcg-guest.js';
 
@@ -35,6 +36,8 @@ const attachWords = ({ guest, qmp }: Attachable, words: string[]) => [
 ];
 const attach = (to: Attachable, ...words: string[]) => runCli(attachWords(to, words));
 
+const textOf = ({ guest, qmp }: Attachable) => kernelText(guest.pid, { path: qmp });
+
 /** Kernels, sizes, and what a guest may lack. */
 const guests: [string, Omit<TcgGuestOptions, 'directory'>][] = [
   [
@@ -55,6 +58,7 @@ const guests: [string, Omit<TcgGuestOptions, 'directory'>][] = [
     '6.12 with 6 GiB and four processors, without overlayfs',
     { suite: 'trixie', memory: 6144, cpus: 4, modules: disk },
   ],
+  ['7.2 with two processors', { suite: 'sid', cpus: 2, modules: [...disk, 'overlay'] }],
 ];
 
 describe.each(guests)('a session in %s', (_, options) => {
@@ -66,6 +70,8 @@ describe.each(guests)('a session in %s', (_, options) => {
 
   it('sees the overlay and the guest, and can be had again', async () => {
     const script = 'cat /opt/hello; ls /modules/order; test -d /proc/1 && sha256sum /modules/order';
+    const before = await textOf(machine);
+    expect(before.padding).toBeDefined();
     for (let round = 0; round < 2; round++) {
       const { stdout, stderr, code } = await attach(machine, 'bash', '-c', script);
       expect(stdout, stderr).toMatch(
@@ -73,6 +79,7 @@ describe.each(guests)('a session in %s', (_, options) => {
       );
       expect(code).toBe(0);
     }
+    expect(await textOf(machine)).toEqual(before);
     expect(machine.guest.console()).not.toMatch(/BUG:|Oops|Call Trace|WARNING:/);
   });
 });
@@ -134,7 +141,9 @@ describe('a session whose machine', () => {
   it('ends, ends with a sentence and leaves nothing', async () => {
     const machine = await start(options);
     const { guest } = machine;
+    const before = await textOf(machine);
     const { session } = await open(machine);
+    expect(await textOf(machine)).not.toEqual(before);
     await guest.stop();
     const { exitCode, stderr } = await session;
     expect(stderr).toMatch(/^error: The session is lost: .* its machine has ended/m);
