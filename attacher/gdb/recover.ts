@@ -12,7 +12,7 @@ import { diskSerial, gdbSessions, removeRecord, type GdbRecord } from './journal
 import { settle } from './settle.js';
 import { GuestGone } from './send.js';
 import { GdbStage, type PlacedRecord } from './stage.js';
-import { pagingRegisters } from './stub.js';
+import { pagingRegisters } from './register-layout.js';
 
 /** For a processor that was sent to have queued the command, in milliseconds. */
 const arrival = 2000;

@@ -1,3 +1,4 @@
+import type { PagingRegisters } from '../guest/index.js';
 import { Refusal } from '../refusal.js';
 
 /** Where a register is in the answer to `g`, and its number for `P`. */
@@ -91,4 +92,10 @@ export function replaceRegisters(
     text = text.slice(0, start) + encodeRegister(place, value) + text.slice(end);
   }
   return text;
+}
+
+/** The registers by which a processor finds its page tables. */
+export function pagingRegisters(values: ReadonlyMap<string, bigint>): PagingRegisters {
+  const value = (name: string) => values.get(name) ?? 0n;
+  return { cr0: value('cr0'), cr3: value('cr3'), cr4: value('cr4'), efer: value('efer') };
 }

@@ -1,7 +1,8 @@
 import { controlOffset } from '../guest/stage-control.js';
 import { memoryOfProcess } from '../hypervisor/emulated-machine.js';
 import { gdbSessions, hex, type GdbRecord } from './journal.js';
-import { pagingRegisters, type GdbStub } from './stub.js';
+import { pagingRegisters } from './register-layout.js';
+import type { GdbStub } from './stub.js';
 
 /** `settle` for all sessions of the machine of process `pid` that were killed. */
 export async function settleAll(pid: number, stub: GdbStub): Promise<void> {

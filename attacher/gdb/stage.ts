@@ -11,7 +11,8 @@ import { isHung, isMapped, takeBack, type NotedBlock } from './block.js';
 import { throughDoor } from './door.js';
 import { hex, type GdbRecord } from './journal.js';
 import { GuestGone, sendProcessor, type Entrance } from './send.js';
-import { pagingRegisters, type GdbStub, type StubLook } from './stub.js';
+import { pagingRegisters } from './register-layout.js';
+import type { GdbStub, StubLook } from './stub.js';
 
 /** How long the guest may take for a command, in milliseconds. */
 const patience = 60_000;

@@ -1,10 +1,10 @@
 import { Socket } from 'node:net';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { DebloatError } from '../../analyzer/errors.js';
-import type { PagingRegisters } from '../guest/index.js';
 import { describeRegisters } from './describe.js';
 import { encodePacket, PacketReader } from './packet.js';
 import { decodeRegisters, encodeRegister, type RegisterLayout } from './register-layout.js';
+import { stopOf, type Stop } from './stop-reply.js';
 
 /** Where a stub listens. */
 export type StubAddress = { path: string } | { host: string; port: number };
@@ -14,13 +14,6 @@ const patience = 10_000;
 
 /** Processors that are asked for at a time. */
 const threadsAtATime = 8;
-
-/** Why and where the machine has stopped. */
-export interface Stop {
-  signal: number;
-  /** The stub's name for the processor. */
-  thread: string;
-}
 
 /** What a stub tells of its first processor, and how that is to be read. */
 export interface StubLook {
@@ -380,13 +373,6 @@ export class GdbStub {
   }
 }
 
-/** "T05thread:01;" or "S05"; undefined for any other answer. */
-function stopOf(payload: string): Stop | undefined {
-  const [, signal, rest = ''] = /^[TS]([0-9a-f]{2})((?:[^:;]+:[^;]*;)*)$/.exec(payload) ?? [];
-  if (signal === undefined) return undefined;
-  return { signal: parseInt(signal, 16), thread: /thread:([^;]+);/.exec(rest)?.[1] ?? '' };
-}
-
 function noAnswer(address: StubAddress, cause: Error): DebloatError {
   return new DebloatError(`The gdb stub at ${nameOf(address)} does not answer.`, {
     hint: cause.message,
@@ -404,10 +390,4 @@ function lost(cause?: Error): DebloatError {
 /** As a person would write it. */
 export function nameOf(address: StubAddress): string {
   return 'path' in address ? address.path : `${address.host}:${address.port}`;
-}
-
-/** The registers by which a processor finds its page tables. */
-export function pagingRegisters(values: ReadonlyMap<string, bigint>): PagingRegisters {
-  const value = (name: string) => values.get(name) ?? 0n;
-  return { cr0: value('cr0'), cr3: value('cr3'), cr4: value('cr4'), efer: value('efer') };
 }
