@@ -1,3 +1,4 @@
+import type { SessionPages } from '../guest/session-pages.js';
 import { exclusively } from '../hijack/exclusive.js';
 import type { MonitorAddress } from '../qmp/monitor.js';
 import { draftBlock, hangIn, type FillSession } from './block.js';
@@ -28,7 +29,7 @@ export interface EnterTimes {
 export interface Entered {
   stage: GdbStage;
   start: number;
-  pages: Parameters<FillSession>[3]['pages'];
+  pages: SessionPages;
   times: EnterTimes;
 }
 

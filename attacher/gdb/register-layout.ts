@@ -48,17 +48,12 @@ export function registerLayout(description: string): RegisterLayout {
   return layout;
 }
 
-/** The values in the answer to `g`, in hexadecimal, of `names` or all; what the stub does not know ("xx") is 0. */
-export function decodeRegisters(
-  layout: RegisterLayout,
-  answer: string,
-  names: Iterable<string> = layout.keys(),
-): Map<string, bigint> {
+/** The values in the answer to `g`, in hexadecimal; what the stub does not know ("xx") is 0. */
+export function decodeRegisters(layout: RegisterLayout, answer: string): Map<string, bigint> {
   const bytes = Buffer.from(answer.replaceAll('x', '0'), 'hex');
   const values = new Map<string, bigint>();
   const word = Buffer.alloc(8);
-  for (const name of names) {
-    const { offset, size } = layout.get(name) ?? { offset: 0, size: Infinity };
+  for (const [name, { offset, size }] of layout) {
     if (size > 8 || offset + size > bytes.length) continue;
     word.fill(0);
     bytes.copy(word, 0, offset, offset + size);

@@ -98,7 +98,7 @@ export class GdbStage {
       this.publish();
       entrance.setResume(rip, flags);
     };
-    await this.#visit((stub) => sendProcessor(stub, { ...entrance, setResume }));
+    await this.send({ ...entrance, setResume });
     return sequence;
   }
 
@@ -114,8 +114,8 @@ export class GdbStage {
   }
 
   /** Send a processor to queue the command that was begun. Throws GuestGone where the guest was started anew. */
-  async send(): Promise<void> {
-    await this.#visit((stub) => sendProcessor(stub, this.entrance));
+  async send(entrance = this.entrance): Promise<void> {
+    await this.#visit((stub) => sendProcessor(stub, entrance));
   }
 
   /** Learn how the stub tells of registers; the machine stands only for as long as that takes QEMU. */

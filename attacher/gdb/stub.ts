@@ -108,10 +108,10 @@ export class GdbStub {
     }
   }
 
-  /** Registers of the processor that is selected, those of `names` or all. */
-  async registers(names?: readonly string[]): Promise<Map<string, bigint>> {
+  /** Registers of the processor that is selected. */
+  async registers(): Promise<Map<string, bigint>> {
     const answer = await this.#command('g');
-    return decodeRegisters(await this.#described, answer, names);
+    return decodeRegisters(await this.#described, answer);
   }
 
   /**
@@ -171,19 +171,6 @@ export class GdbStub {
 
   async clearBreakpoint(address: bigint): Promise<void> {
     await this.#expectOk(`z0,${address.toString(16)},1`);
-  }
-
-  /** Write at a virtual address, as the selected processor translates it. */
-  async write(address: bigint, bytes: Uint8Array): Promise<void> {
-    const hex = Buffer.from(bytes).toString('hex');
-    await this.#expectOk(`M${address.toString(16)},${bytes.length.toString(16)}:${hex}`);
-  }
-
-  /** Read at a virtual address, as the selected processor translates it; undefined if there is nothing. */
-  async read(address: bigint, length: number): Promise<Uint8Array | undefined> {
-    const answer = await this.#command(`m${address.toString(16)},${length.toString(16)}`);
-    const bytes = Buffer.from(answer, 'hex');
-    return bytes.length === length ? bytes : undefined;
   }
 
   /** Let all processors go on, when what was sent before is done. */

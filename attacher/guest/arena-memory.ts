@@ -24,7 +24,7 @@ export function arenaIn(memory: ProcessMemory, address: number, size: number): A
       address >= guestAddress && address + size <= guestAddress + most,
   );
   if (region === undefined) {
-    throw new DebloatError('The guest’s kernel gave memory that its hypervisor does not have.');
+    throw new DebloatError('The session’s place is not in the guest’s memory.');
   }
   if (region.access instanceof MappedRegion) {
     return mappedArena(region.access.view(address - region.guestAddress, size));

@@ -62,17 +62,18 @@ export async function openByStub(request: OpenRequest, ways: WaysIn): Promise<Op
   let disk: OverlayDisk;
   try {
     modules = await modulesOf(request, monitor);
-    const plugged = plugOverlay({
+    // While the hypervisor is waited for; without it the machine only stands longer.
+    const rehearsed = rehearseLook()
+      .then(collectGarbage)
+      .catch(() => undefined);
+    disk = await plugOverlay({
       ...{ pid, monitor, name, serial, image, log },
       note: (socket) => {
         record.disk = { monitor, device: name, node: name, ...(socket && { socket }) };
         writeRecord(record);
       },
     });
-    // While the hypervisor is waited for.
-    await rehearseLook();
-    collectGarbage();
-    disk = await plugged;
+    await rehearsed;
   } catch (error) {
     removeRecord(id);
     throw error;
