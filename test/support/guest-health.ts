@@ -3,15 +3,15 @@ import { expect } from 'vitest';
 import { findKernel } from '../../attacher/guest/index.js';
 import { openVirtualMachine } from '../../attacher/hypervisor/index.js';
 
-/** Fails if the guest's kernel has complained of anything on its console. */
-export function expectNoComplaint(console: string): void {
+/** Fails, with what it said, if the guest's kernel has complained of anything on its console. */
+export function expectNoComplaint(console: string, when = ''): void {
   const lines = console.split('\n');
   const bad = lines.findIndex((line) =>
-    /WARNING|BUG|Oops|Call Trace|cut here|general protection|I\/O error|stalls? on CPU|lockup|scheduling while atomic|Bad page/.test(
+    /WARNING|BUG|Oops|Call Trace|cut here|general protection|Kernel panic|I\/O error|stalls? on CPU|lockup|scheduling while atomic|Bad page/.test(
       line,
     ),
   );
-  expect(lines.slice(bad < 0 ? lines.length : bad).slice(0, 30)).toEqual([]);
+  expect(lines.slice(bad < 0 ? lines.length : bad).slice(0, 30), when).toEqual([]);
 }
 
 /** Fails if the guest's timer does not tick. */

@@ -5,6 +5,7 @@ import { expect } from 'vitest';
 import { gdbSessions } from '../../attacher/gdb/journal.js';
 import type { TcgGuest } from '../vm/tcg-guest.js';
 import { runCli } from './cli.js';
+import { expectNoComplaint } from './guest-health.js';
 import type { KillAt, KillingProxy } from './stub-proxy.js';
 
 const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
@@ -110,7 +111,7 @@ export class KilledSession {
     if (recovery[0] !== 'doctor') expect(recovered, `${name}\n${stderr}`).toBe(0);
     expect(gdbSessions(guest.pid), name).toEqual([]);
     await this.tick();
-    expect(guest.console(), name).not.toMatch(/BUG:|Oops|Call Trace|Kernel panic/);
+    expectNoComplaint(guest.console(), name);
     return name;
   }
 
