@@ -5,14 +5,13 @@ import type { ProcessMemory } from '../guest/memory/process-memory.js';
 import type { SessionPages } from '../guest/session-pages.js';
 import { controlSize, StageControl } from '../guest/stage-control.js';
 import { Command } from '../guest/stage-steps.js';
-import { kernelTables, readEntry, writeEntry } from '../hijack/address-space.js';
+import { readEntry, writeEntry } from '../hijack/address-space.js';
 import { pageSize, rootEntry, writeAlias, writePageTables } from '../hijack/arena.js';
 import { Refusal } from '../refusal.js';
 import type { GdbGuest } from './guest.js';
 import { hex, type GdbRecord } from './journal.js';
 import type { Plan, StageFiles } from './plan.js';
 
-const EFER_NXE = 0x800n;
 const addressBits = 0x000f_ffff_ffff_f000n;
 
 /** Where a block is, as noted. */
@@ -42,7 +41,7 @@ export interface Draft {
 }
 
 export function draftBlock(
-  { paging }: GdbGuest,
+  { noExecute }: GdbGuest,
   { text, entry, image, layout, code }: Plan,
   { program }: StageFiles,
   fill: FillSession,
@@ -57,7 +56,6 @@ export function draftBlock(
     program,
   });
   const place = { guestAddress: text.physical, virtualAddress: entry.virtualAddress };
-  const noExecute = (paging.efer & EFER_NXE) !== 0n;
   writePageTables(bytes, { ram: 0 }, place, layout.segments, noExecute);
   control.setCode({
     address: writeAlias(bytes, place, code, layout.size, noExecute),
@@ -100,37 +98,31 @@ export function isHung(memory: ProcessMemory, { physical, entryAddress }: NotedB
 }
 
 /**
- * Whether the kernel that runs has the block in its address space, by the registers of one of its
- * processors. Memory alone does not tell: after a restart what an earlier kernel left there may
- * stand for long.
+ * Whether the kernel that runs has the block in its address space, by its tables. Memory alone does not
+ * tell: after a restart what an earlier kernel left there may stand for long.
  */
-export function isMapped(
-  memory: ProcessMemory,
-  paging: PagingRegisters,
-  { physical, virtual, control }: NotedBlock,
-): boolean {
-  const address = hex(virtual) + BigInt(control);
-  try {
-    for (const tables of PageTables.candidates(memory, paging)) {
-      if (tables.translate(address)?.physical === physical + control) return true;
-    }
-  } catch (error) {
-    if (!(error instanceof Refusal)) throw error; // it is starting, in another mode
-  }
-  return false;
+export function isMapped(tables: PageTables, { physical, virtual, control }: NotedBlock): boolean {
+  return tables.translate(hex(virtual) + BigInt(control))?.physical === physical + control;
 }
 
-/** Whether a block that is not hung in was, or will be, written to padding of the kernel that runs. */
-export function isInPadding(
+/** A processor's page tables that have the block, by its registers now, while it stands; undefined if none have. */
+export function tablesWith(
   memory: ProcessMemory,
   paging: PagingRegisters,
-  { text, physical, filler, size }: NotedBlock,
-): boolean {
+  block: NotedBlock,
+): PageTables | undefined {
   try {
-    const tables = kernelTables(memory, paging);
-    return isUnusedText(tables, { virtual: hex(text), physical, filler }, size);
+    return [...PageTables.candidates(memory, paging)].find((tables) => isMapped(tables, block));
   } catch (error) {
-    if (error instanceof Refusal) return false;
+    if (error instanceof Refusal) return undefined; // it is starting, in another mode
     throw error;
   }
+}
+
+/** Whether a block that is not hung in was, or will be, written to padding of the kernel that has these tables. */
+export function isInPadding(
+  tables: PageTables,
+  { text, physical, filler, size }: NotedBlock,
+): boolean {
+  return isUnusedText(tables, { virtual: hex(text), physical, filler }, size);
 }

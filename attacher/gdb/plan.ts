@@ -5,7 +5,7 @@ import { findUnusedText, type UnusedText } from '../guest/index.js';
 import type { Segment } from '../guest/linker/layout.js';
 import { link, type LinkedImage } from '../guest/linker/link.js';
 import { layoutSession, sessionSegment, type SessionPages } from '../guest/session-pages.js';
-import { findFreeEntry, kernelTables, type FreeEntry } from '../hijack/address-space.js';
+import { findFreeEntry, type FreeEntry } from '../hijack/address-space.js';
 import { imageAddress, pageSize, tablePages } from '../hijack/arena.js';
 import type { GdbGuest } from './guest.js';
 
@@ -53,8 +53,8 @@ export function readStageFiles(): StageFiles {
 }
 
 /** Find room for the stage, in the guest's memory and in its kernel's address space. */
-export function planStage({ memory, paging, kernel }: GdbGuest, files: StageFiles): Plan {
-  const tables = kernelTables(memory, paging);
+export function planStage({ memory, kernel }: GdbGuest, files: StageFiles): Plan {
+  const tables = kernel.pageTables;
   // Not where one was before: a processor may have kept a translation of that.
   const entry = findFreeEntry(memory, tables, 'any');
   const place = { guestAddress: 0, virtualAddress: entry.virtualAddress };

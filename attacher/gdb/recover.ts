@@ -1,11 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { kernelTables, type PagingRegisters, type PageTables } from '../guest/index.js';
 import type { ProcessMemory } from '../guest/memory/process-memory.js';
-import type { PagingRegisters } from '../guest/page-tables.js';
 import { memoryOfProcess } from '../hypervisor/emulated-machine.js';
 import { removeSocketPlace } from '../hot-plug/lent-socket.js';
 import { serveAgain } from '../hot-plug/served-image.js';
 import { pauseAfter } from '../pause.js';
 import { unplugDisk } from '../qmp/hot-plug.js';
+import { Refusal } from '../refusal.js';
 import { isHung, isInPadding, isMapped, takeBack } from './block.js';
 import { throughDoor } from './door.js';
 import { diskSerial, gdbSessions, removeRecord, type GdbRecord } from './journal.js';
@@ -16,6 +17,8 @@ import { pagingRegisters } from './register-layout.js';
 
 /** For a processor that was sent to have queued the command, in milliseconds. */
 const arrival = 2000;
+/** How often a guest is looked at, at most. */
+const looks = 10;
 
 /**
  * Take out of a guest what a session left there whose process was killed. The command of that session
@@ -42,30 +45,61 @@ export async function recoverGdbSession(record: GdbRecord): Promise<void> {
 
 /** Take the stage of a session that nobody drives any more out of its guest, wherever in its way it is. */
 export async function takeOutOfGuest(record: GdbRecord): Promise<void> {
-  const { block, machine, door } = record;
-  let paging: PagingRegisters;
-  try {
-    // By going there and leaving again the machine runs on, where it was left standing.
-    const { result } = await throughDoor(machine.pid, door, async (stub) => {
-      await settle(stub, record);
-      return pagingRegisters(await stub.registers());
-    });
-    paging = result;
-  } catch (error) {
+  const { block } = record;
+  if (block === undefined) {
     // It never came so far: perhaps there never was a door there.
-    if (block === undefined) return;
-    throw error;
+    await visit(record).catch(() => undefined);
+    return;
   }
-  if (block === undefined) return;
-  const placed = { ...record, block };
-  const memory = memoryOfProcess(machine.pid, paging);
+  const { memory, tables } = await look(record);
   try {
-    if (isMapped(memory, paging, block)) await removeStage(memory, placed);
+    const placed = { ...record, block };
+    if (tables && isMapped(tables, block)) await removeStage(memory, placed);
     // In memory, but not the kernel's: the guest was started anew, and nothing there is ours.
     else if (isHung(memory, block)) return;
-    else if (!isOthers(placed) && isInPadding(memory, paging, block)) takeBack(memory, block);
+    else if (tables && !isOthers(placed) && isInPadding(tables, block)) takeBack(memory, block);
   } finally {
     memory.close();
+  }
+}
+
+interface Seen {
+  memory: ProcessMemory;
+  /** The kernel's own; undefined where none runs. */
+  tables: PageTables | undefined;
+}
+
+/** Go to the guest by its stub and leave again: it runs on, where it was left standing. */
+async function visit(record: GdbRecord): Promise<PagingRegisters> {
+  const { machine, door } = record;
+  const { result } = await throughDoor(machine.pid, door, async (stub) => {
+    await settle(stub, record);
+    return pagingRegisters(await stub.registers());
+  });
+  return result;
+}
+
+/** Look at the guest, once more where the process whose page tables a processor used has ended since. */
+async function look(record: GdbRecord): Promise<Seen> {
+  for (let n = 1; ; n++) {
+    const paging = await visit(record);
+    try {
+      const memory = memoryOfProcess(record.machine.pid, paging);
+      const tables = tablesOf(memory, paging);
+      if (tables || n === looks) return { memory, tables };
+      memory.close();
+    } catch (error) {
+      if (!(error instanceof Refusal) || n === looks) throw error;
+    }
+  }
+}
+
+function tablesOf(memory: ProcessMemory, paging: PagingRegisters): PageTables | undefined {
+  try {
+    return kernelTables(memory, paging)?.tables;
+  } catch (error) {
+    if (error instanceof Refusal) return undefined; // it is starting, in another mode
+    throw error;
   }
 }
 

@@ -1,13 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DebloatError } from '../../analyzer/errors.js';
 import { arenaIn, type ArenaMemory } from '../guest/arena-memory.js';
-import { PageTables } from '../guest/index.js';
 import type { ProcessMemory } from '../guest/memory/process-memory.js';
 import { controlOffset, controlSize, stageError, StageControl } from '../guest/stage-control.js';
 import { Command } from '../guest/stage-steps.js';
 import { pauseAfter } from '../pause.js';
 import { Refusal } from '../refusal.js';
-import { isHung, isMapped, takeBack, type NotedBlock } from './block.js';
+import { isHung, tablesWith, takeBack, type NotedBlock } from './block.js';
 import { throughDoor } from './door.js';
 import { hex, type GdbRecord } from './journal.js';
 import { GuestGone, sendProcessor, type Entrance } from './send.js';
@@ -142,10 +141,8 @@ export class GdbStage {
       address: hex(block.entrance),
       schedule: hex(record.schedule),
       kernelOf: (registers) => {
-        const paging = pagingRegisters(registers);
-        if (!isMapped(memory, paging, block)) return undefined;
-        const tables = PageTables.of(memory, paging);
-        return (address, length) => tables.read(address, length);
+        const tables = tablesWith(memory, pagingRegisters(registers), block);
+        return tables && ((address, length) => tables.read(address, length));
       },
       setResume: (rip, flags) => {
         control.setResume(rip, flags);

@@ -10,7 +10,7 @@ import {
 } from '../../test/support/fake-kernel.js';
 import { FakeMemory, TableBuilder } from '../../test/support/guest-tables.js';
 import { Random } from '../../test/support/random.js';
-import { absentSymbols, defaultCacheDirectory, findKernel } from './index.js';
+import { absentSymbols, defaultCacheDirectory, findKernel, findRunningKernel } from './index.js';
 
 const MiB = 2 ** 20;
 const size = MiB;
@@ -28,6 +28,7 @@ function guest(
   const memory = new FakeMemory({ guestAddress: 0, size: 4 * MiB });
   const { bytes, table } = fakeKernel(new Random(7), options.symbols ?? symbols, start, options);
   const builder = new TableBuilder(memory, 4, 2 * MiB);
+  builder.mapOwn(start + BigInt(size));
   for (let at = 0; at < size; at += 4096) {
     const physical = MiB + ((at * 17) % size);
     builder.map(start + BigInt(at), physical);
@@ -131,6 +132,39 @@ describe('findKernel', () => {
     memory.write(3 * MiB + 512 * 1024, kernelTable);
     const cr3 = BigInt(3 * MiB + 512 * 1024 + 4096);
     expect(findKernel(memory, { ...registers, cr3 }).textStart).toBe(first);
+  });
+
+  it('goes by tables of the kernel’s own, whatever becomes of those of a process', () => {
+    const { memory, registers } = guest(first);
+    const { pageTables } = findKernel(memory, registers);
+    const root = Number(registers.cr3 & ~0xfffn);
+    const own = Number(memory.entry(root, 511) & ~0xfffn);
+    expect(pageTables).toMatchObject({ root: own, levels: 3 });
+    const banner = pageTables.read(first + 0x4001n, 20);
+    memory.write(root, new Uint8Array(4096).fill(0x55));
+    expect(pageTables.read(first + 0x4001n, 20)).toEqual(banner);
+    expect(pageTables.read(0xffff_8880_0000_0000n, 1)).toBeUndefined();
+    expect([...pageTables.extents(first, first + 4096n)]).toEqual([
+      { virtual: first, physical: MiB, length: 4096 },
+    ]);
+    expect(() => findKernel(memory, registers)).toThrow(/no Linux kernel/);
+    // By a page that was used anew, and has the same for other tables of that kernel.
+    const copy = 3 * MiB + 512 * 1024;
+    memory.write(copy, memory.read(own, 4096) ?? new Uint8Array());
+    memory.setEntry(root, 511, BigInt(copy) | 3n);
+    expect(() => findKernel(memory, registers)).toThrow(/no Linux kernel/);
+    memory.setEntry(root, 511, BigInt(own) | 3n);
+    expect(findKernel(memory, registers).textStart).toBe(first);
+  });
+
+  it('is found by another look when the first was outdated', () => {
+    const { memory, registers } = guest(first);
+    const looks = [{ ...registers, cr3: 0x3000n }, registers];
+    const { kernel } = findRunningKernel(memory, () => looks.shift() ?? registers, {});
+    expect(kernel.textStart).toBe(first);
+    expect(looks).toEqual([]);
+    const outdated = { ...registers, cr3: 0x3000n };
+    expect(() => findRunningKernel(memory, () => outdated, {})).toThrow(/no Linux kernel/);
   });
 
   it.each([

@@ -1,12 +1,20 @@
 import { Refusal } from '../refusal.js';
 import { findExportedSymbols } from './export-table.js';
 import { checkVersion, identifyKernel, KernelMap, readKernelImage } from './kernel-image.js';
+import { kernelTables, type KernelTables } from './kernel-tables.js';
 import type { PhysicalMemory } from './memory/physical-memory.js';
-import { PageTables, type PagingRegisters } from './page-tables.js';
-import { SymbolCache, type FoundKernel, type KnownKernel } from './symbol-cache.js';
+import type { PageTables, PagingRegisters } from './page-tables.js';
+import { SymbolCache, type FoundKernel } from './symbol-cache.js';
 
 export { defaultCacheDirectory } from './symbol-cache.js';
-export { PageTables, type Extent, type PagingRegisters, type Translation } from './page-tables.js';
+export { kernelTables } from './kernel-tables.js';
+export {
+  PageTables,
+  sharedHalf,
+  type Extent,
+  type PagingRegisters,
+  type Translation,
+} from './page-tables.js';
 export { findUnusedText, isUnusedText, type UnusedText } from './unused-text.js';
 export type { MemoryRegion, PhysicalMemory } from './memory/physical-memory.js';
 
@@ -20,7 +28,10 @@ export interface GuestKernel {
   symbols: Map<string, bigint>;
   /** Virtual address of its first byte (_text). */
   textStart: bigint;
+  /** Of the last 512 GiB of the address space: those that every processor in the kernel uses. */
   pageTables: PageTables;
+  /** Of all page tables. */
+  pagingLevels: PageTables['levels'];
   /** Whether the symbols came from the cache (and were compared with the guest). */
   cached: boolean;
 }
@@ -32,37 +43,59 @@ export interface FindKernelOptions {
 
 /**
  * The kernel of a guest, from its memory and the registers of one of its processors. Refused where
- * that processor is not in 64-bit mode, or the guest runs no Linux from 5.4 on.
+ * that processor is not in 64-bit mode, or the guest runs no Linux from 5.4 on ("no-linux": also where the
+ * registers are outdated).
  */
 export function findKernel(
   memory: PhysicalMemory,
   registers: PagingRegisters,
   { cacheDirectory }: FindKernelOptions = {},
 ): GuestKernel {
-  const cache = cacheDirectory === undefined ? undefined : new SymbolCache(cacheDirectory);
-  let old: Refusal | undefined;
-  for (const pageTables of PageTables.candidates(memory, registers)) {
+  const found = kernelTables(memory, registers);
+  if (found === undefined) throw noLinux();
+  return identify(
+    found,
+    cacheDirectory === undefined ? undefined : new SymbolCache(cacheDirectory),
+  );
+}
+
+/** How often a processor is looked at: the process whose page tables it used may have ended since. */
+const looks = 5;
+
+/** The same, by what `look` tells of a processor, more than once if need be. */
+export function findRunningKernel(
+  memory: PhysicalMemory,
+  look: () => PagingRegisters,
+  options: FindKernelOptions,
+): { kernel: GuestKernel; registers: PagingRegisters } {
+  for (let n = 1; ; n++) {
+    const registers = look();
     try {
-      const map = KernelMap.of(pageTables);
-      if (map === undefined) continue;
-      const known = cache?.find(map);
-      if (known) return result(known, pageTables, true);
-      const found = scan(map);
-      if (found === undefined) continue;
-      cache?.store(found);
-      const symbols = new Map(found.symbols.map(({ name, address }) => [name, address]));
-      return result({ ...found, symbols }, pageTables, false);
+      return { kernel: findKernel(memory, registers, options), registers };
     } catch (error) {
-      if (!(error instanceof Refusal)) throw error;
-      old ??= error;
+      if (!(error instanceof Refusal) || error.reason !== 'no-linux' || n === looks) throw error;
     }
   }
-  throw (
-    old ??
-    new Refusal('no-linux', 'no Linux kernel was found in the guest', {
-      hint: 'it may run another system, or be still booting',
-    })
-  );
+}
+
+function identify({ tables, map, levels }: KernelTables, cache?: SymbolCache): GuestKernel {
+  const known = cache?.find(map);
+  if (known) return { ...known, pageTables: tables, pagingLevels: levels, cached: true };
+  const found = scan(map);
+  if (found === undefined) throw noLinux();
+  cache?.store(found);
+  const { version, buildId, textStart } = found;
+  const symbols = new Map(found.symbols.map(({ name, address }) => [name, address]));
+  return {
+    ...{ version, buildId, textStart, symbols },
+    ...{ pageTables: tables, pagingLevels: levels, cached: false },
+  };
+}
+
+function noLinux(): Refusal {
+  return new Refusal('no-linux', 'no Linux kernel was found in the guest', {
+    hint: 'it may run another system, or be still booting',
+  });
 }
 
 /** The kernel by a look at all its memory. */
@@ -72,11 +105,6 @@ function scan(map: KernelMap): FoundKernel | undefined {
   if (identity === undefined) return undefined;
   checkVersion(identity.version);
   return { ...identity, textStart: image.start, symbols: [...findExportedSymbols(image).values()] };
-}
-
-function result(kernel: KnownKernel, pageTables: PageTables, cached: boolean): GuestKernel {
-  const { version, buildId, textStart, symbols } = kernel;
-  return { version, buildId, symbols, textStart, pageTables, cached };
 }
 
 /** Those of `names` that `kernel` does not export. */

@@ -55,6 +55,11 @@ export class KernelMap {
     return start === undefined ? undefined : new KernelMap(tables, start, end, parts);
   }
 
+  /** Whether the page at a guest-physical address is part of it. */
+  holds(page: number): boolean {
+    return this.parts.some(({ physical, length }) => page >= physical && page < physical + length);
+  }
+
   /** Bytes at an offset; undefined if any is not mapped in the same piece, or outside memory. */
   read(offset: number, length: number): Uint8Array | undefined {
     const part = this.parts.findLast((each) => each.offset <= offset);

@@ -39,6 +39,9 @@ const ADDRESS = 0x000f_ffff_ffff_f000n;
 
 const tableSize = 4096;
 
+/** The last 512 GiB of the address space: one table of 1-GiB entries that all of a kernel's page tables share. */
+export const sharedHalf = 0xffff_ff80_0000_0000n;
+
 /** Tables that one walk may read: enough for 2 TiB in pages of 2 MiB, read in a fraction of a second. */
 const mostTables = 4096;
 
@@ -46,7 +49,7 @@ const mostTables = 4096;
 const mostExtents = 32768;
 
 /**
- * A guest's page tables of 4 or 5 levels. All that is in them is the guest's say-so: depth is fixed
+ * A guest's page tables of 4 or 5 levels, or the 3 below the entry for the last 512 GiB. All that is in them is the guest's say-so: depth is fixed
  * and reads are counted, so loops end; addresses outside memory are as good as not present.
  */
 export class PageTables {
@@ -54,7 +57,7 @@ export class PageTables {
     readonly memory: PhysicalMemory,
     /** Guest-physical address of the topmost table. */
     readonly root: number,
-    readonly levels: 4 | 5,
+    readonly levels: 3 | 4 | 5,
   ) {}
 
   /** The tables that `registers` point to; refused unless the processor is in 64-bit mode. */
@@ -226,6 +229,9 @@ export class PageTables {
 
   /** The number of the page that holds `address`, without the sign; undefined if it is not canonical. */
   #pageOf(address: bigint): number | undefined {
+    if (this.levels === 3) {
+      return address < sharedHalf ? undefined : Number((address - sharedHalf) >> 12n);
+    }
     const bits = this.levels * 9 + 12;
     if (BigInt.asUintN(64, BigInt.asIntN(bits, address)) !== address) return undefined;
     return Number(BigInt.asUintN(bits, address) >> 12n);
@@ -233,7 +239,9 @@ export class PageTables {
 
   #extent({ page, physical, pages }: Leaf): Extent {
     const bits = this.levels * 9 + 12;
-    const virtual = BigInt.asUintN(64, BigInt.asIntN(bits, BigInt(page) << 12n));
+    const offset = BigInt(page) << 12n;
+    const virtual =
+      this.levels === 3 ? sharedHalf + offset : BigInt.asUintN(64, BigInt.asIntN(bits, offset));
     return { virtual, physical, length: pages * tableSize };
   }
 }

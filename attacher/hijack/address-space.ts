@@ -1,9 +1,12 @@
 import { randomInt } from 'node:crypto';
 import { DebloatError } from '../../analyzer/errors.js';
-import { PageTables, type PagingRegisters, type PhysicalMemory } from '../guest/index.js';
+import {
+  PageTables,
+  sharedHalf,
+  type PagingRegisters,
+  type PhysicalMemory,
+} from '../guest/index.js';
 
-/** The last 512 GiB of the address space: one table of 1-GiB entries that all of the kernel's page tables share. */
-const sharedHalf = 0xffff_ff80_0000_0000n;
 const tableSpan = 1n << 30n;
 /** Entries from here on are the kernel's own: EFI's mappings, the processors' areas, text and modules. */
 const firstTaken = 400;
@@ -14,13 +17,6 @@ export interface FreeEntry {
   address: number;
   /** What it would map: 1 GiB from here on. */
   virtualAddress: bigint;
-}
-
-/** The tables of a processor by which its kernel translates, where that keeps others for user mode. */
-export function kernelTables(memory: PhysicalMemory, registers: PagingRegisters): PageTables {
-  const all = [...PageTables.candidates(memory, registers)];
-  const tables = all.find((each) => each.tableOf(sharedHalf, 3) !== undefined);
-  return tables ?? PageTables.of(memory, registers);
 }
 
 /**

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { DebloatError } from '../../analyzer/errors.js';
 import { gatePath, guestStagePath } from '../../native/guest-stage.js';
-import { findKernel, type GuestKernel, type PagingRegisters } from '../guest/index.js';
+import { findRunningKernel, type GuestKernel, type PagingRegisters } from '../guest/index.js';
 import type { ModuleFile } from '../guest/session-frames.js';
 import { link, type LinkedImage } from '../guest/linker/link.js';
 import type { SessionPages } from '../guest/session-pages.js';
@@ -42,8 +42,7 @@ export function preparePlan(
 ): AttachPlan {
   machine.checkInterrupts();
   const { memory } = machine;
-  const registers = machine.anyRegisters();
-  const kernel = findKernel(memory, registers, options);
+  const { kernel, registers } = findRunningKernel(memory, () => machine.anyRegisters(), options);
   const entry = findFreeEntry(memory, kernel.pageTables);
   const place = { guestAddress: 0, virtualAddress: entry.virtualAddress };
   const stage = link(readStage(), imageAddress(place), kernel.symbols);

@@ -125,7 +125,17 @@ export class VirtualMachine {
     return this.interruptController === 'hypervisor' ? noIrqchip() : whyPaused(this.pid);
   }
 
+  /** More than once: the process whose page tables a vCPU used may have ended before they were read. */
   #findMemory(): ProcessMemory {
+    let memory = this.#lookForMemory();
+    for (let n = 1; n < looks && !this.memoryVerified; n++) {
+      memory.close();
+      memory = this.#lookForMemory();
+    }
+    return memory;
+  }
+
+  #lookForMemory(): ProcessMemory {
     const layouts = possibleLayouts(this.#owner.areas, this.kind.lowMemoryEnds);
     let registers: Registers | undefined;
     try {
@@ -143,6 +153,9 @@ export class VirtualMachine {
 }
 
 const EFER_LMA = 1n << 10n;
+
+/** How often registers are read for what must agree with the guest's page tables. */
+const looks = 3;
 
 /** A thread in which an attach made calls until it was killed is back in its vCPU after this time, in milliseconds. */
 const returnPatience = 400;

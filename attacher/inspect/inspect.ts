@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { absentSymbols, findKernel, type GuestKernel } from '../guest/index.js';
+import { absentSymbols, findRunningKernel, type GuestKernel } from '../guest/index.js';
 import {
   hasCapability,
   openVirtualMachine,
@@ -43,7 +43,7 @@ export function inspect(pid: number, options: InspectOptions): Inspection {
   }));
   const registers = vcpus.map((vcpu) => vcpu.registers).find((each) => each && isLong(each));
   const memory = attempt(() => machine.memory);
-  const kernel = attempt(() => findIn(machine, registers ?? machine.anyRegisters(), options));
+  const kernel = attempt(() => findIn(machine, registers, options));
   attempt(() => checkSymbols(kernel, options.neededSymbols));
   attempt(() => checkSeccomp(machine));
   attempt(() => machine.checkInterrupts());
@@ -75,10 +75,16 @@ function isLong({ efer }: Registers): boolean {
 
 function findIn(
   machine: VirtualMachine,
-  registers: Registers,
+  first: Registers | undefined,
   { cacheDirectory }: InspectOptions,
 ): GuestKernel {
-  return findKernel(machine.memory, registers, { cacheDirectory });
+  let known = first;
+  const look = () => {
+    const registers = known ?? machine.anyRegisters();
+    known = undefined;
+    return registers;
+  };
+  return findRunningKernel(machine.memory, look, { cacheDirectory }).kernel;
 }
 
 function checkSymbols(kernel: GuestKernel | undefined, needed: readonly string[]): void {

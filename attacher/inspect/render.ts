@@ -18,7 +18,7 @@ export function renderInspection(inspection: Inspection): string {
           ['kernel', `Linux ${kernel.version} at ${hex(kernel.textStart)}`],
           ['build id', kernel.buildId ?? 'none'],
           ['symbols', `${count(kernel.symbols.size)} exported`],
-          ['paging', `${kernel.pageTables.levels} levels`],
+          ['paging', `${kernel.pagingLevels} levels`],
         ] as [string, string][])
       : []),
     ['attach', obstacles.length === 0 ? 'possible' : 'not possible'],
@@ -60,7 +60,7 @@ export function serializeInspection(inspection: Inspection): string {
       version: kernel.version,
       buildId: kernel.buildId,
       textStart: hex(kernel.textStart),
-      pagingLevels: kernel.pageTables.levels,
+      pagingLevels: kernel.pagingLevels,
       exportedSymbols: kernel.symbols.size,
     },
     attach: { possible: obstacles.length === 0, obstacles, steps: attachSteps(inspection) },

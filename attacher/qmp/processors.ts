@@ -5,19 +5,19 @@ import { withMonitor, type MonitorAddress } from './monitor.js';
 const EFER_LMA = 1n << 10n;
 
 /**
- * The registers by which a processor of the machine finds its page tables: the first in 64-bit mode, else
- * the first. Nothing is stopped for that. Throws DebloatError where the monitor does not tell them.
+ * The registers by which the processors of a machine find their page tables, at one moment. Nothing is stopped
+ * for that. Of those in 64-bit mode if any is. Throws DebloatError where the monitor does not tell them.
  */
-export async function pagingRegistersBy(monitor: MonitorAddress): Promise<PagingRegisters> {
+export async function pagingRegistersBy(monitor: MonitorAddress): Promise<PagingRegisters[]> {
   const text = await withMonitor(monitor, (qmp) => qmp.human('info registers -a'));
   const all = parseProcessors(text);
-  const [first] = all;
-  if (first === undefined) {
+  if (all.length === 0) {
     throw new DebloatError('The hypervisor’s monitor does not tell a processor’s registers.', {
       hint: 'QEMU’s "info registers -a" is asked for, of a 64-bit x86 machine',
     });
   }
-  return all.find(({ efer }) => (efer & EFER_LMA) !== 0n) ?? first;
+  const long = all.filter(({ efer }) => (efer & EFER_LMA) !== 0n);
+  return long.length === 0 ? all : long;
 }
 
 /** What QEMU says of each processor (x86_cpu_dump_state in its target/i386/cpu-dump.c). */

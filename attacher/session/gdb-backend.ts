@@ -21,6 +21,7 @@ import { markBytes } from '../guest/byte-ring.js';
 import type { ModuleFile } from '../guest/session-frames.js';
 import { modulesFor, overlayDrivers, plugDrivers } from '../modules/index.js';
 import { startTimeOf } from '../../analyzer/workspace/processes.js';
+import { exclusively } from '../hijack/exclusive.js';
 import { plugOverlay, type OverlayDisk } from '../hot-plug/overlay-disk.js';
 import { withMonitor, type MonitorAddress } from '../qmp/monitor.js';
 import { Refusal } from '../refusal.js';
@@ -48,7 +49,7 @@ export async function openByStub(request: OpenRequest, ways: WaysIn): Promise<Op
   if (machineStarted === undefined) throw new Refusal('not-found', `there is no process ${pid}`);
   await recoverGdbSessions(pid, log);
   requireNewName(id);
-  const monitor = await workingMonitor(ways.monitors);
+  const monitor = await workingMonitor(pid, ways.monitors);
   const name = `debloat-${id}`;
   const serial = diskSerial(name);
   const record: GdbRecord = {
@@ -166,11 +167,15 @@ async function close(stage: GdbStage, disk: OverlayDisk, isThere: () => boolean)
 }
 
 /** The first that answers. Throws DebloatError with the reasons of all. */
-async function workingMonitor(monitors: readonly MonitorAddress[]): Promise<MonitorAddress> {
+async function workingMonitor(
+  pid: number,
+  monitors: readonly MonitorAddress[],
+): Promise<MonitorAddress> {
   const reasons: string[] = [];
   for (const monitor of monitors) {
     try {
-      const status = await statusOf(monitor);
+      // Not while another session's stub has the machine stand.
+      const status = await exclusively(pid, () => statusOf(monitor));
       if (status === 'running') return monitor;
       throw new Refusal('paused', `the virtual machine is not running: ${status}`);
     } catch (error) {

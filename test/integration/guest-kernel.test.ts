@@ -114,7 +114,7 @@ describe.each(machines)('the kernel of $suite on $machine', (options) => {
     expect(told).toContain(`474e5500${kernel.buildId}`);
     expect(told).toContain(`text-start: ${kernel.textStart.toString(16)}\n`);
     expect(kernel.textStart).not.toBe(0xffff_ffff_8100_0000n);
-    expect(kernel.pageTables.levels).toBe(options.levels);
+    expect(kernel.pagingLevels).toBe(options.levels);
     expect(differences(kernel.symbols, symbols)).toEqual([]);
 
     const again = findKernel(memory, registers, { cacheDirectory });

@@ -80,6 +80,16 @@ export class TableBuilder {
     this.memory.setEntry(table, indexAt(virtual, level), BigInt(physical) | flags | large);
   }
 
+  /** Map the table for the last 512 GiB there, as a page of a kernel's data, which it is. */
+  mapOwn(virtual: bigint): void {
+    this.map(virtual, 0);
+    let table = this.root;
+    for (let at = this.levels as number; at > 3; at--) {
+      table = Number(this.memory.entry(table, 511) & 0x000f_ffff_ffff_f000n);
+    }
+    this.map(virtual, table);
+  }
+
   #newTable(): number {
     const table = this.next;
     this.next += 4096;
