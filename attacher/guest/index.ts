@@ -4,7 +4,7 @@ import { checkVersion, identifyKernel, KernelMap, readKernelImage } from './kern
 import { kernelTables, type KernelTables } from './kernel-tables.js';
 import type { PhysicalMemory } from './memory/physical-memory.js';
 import type { PageTables, PagingRegisters } from './page-tables.js';
-import { SymbolCache, type FoundKernel } from './symbol-cache.js';
+import { SymbolCache, type KnownKernel } from './symbol-cache.js';
 
 export { defaultCacheDirectory } from './symbol-cache.js';
 export { kernelTables } from './kernel-tables.js';
@@ -80,31 +80,29 @@ export function findRunningKernel(
 
 function identify({ tables, map, levels }: KernelTables, cache?: SymbolCache): GuestKernel {
   const known = cache?.find(map);
-  if (known) return { ...known, pageTables: tables, pagingLevels: levels, cached: true };
-  const found = scan(map);
-  if (found === undefined) throw noLinux();
-  cache?.store(found);
-  const { version, buildId, textStart } = found;
-  const symbols = new Map(found.symbols.map(({ name, address }) => [name, address]));
+  const { version, buildId, textStart, symbols } = known ?? scan(map, cache);
   return {
-    ...{ version, buildId, textStart, symbols },
-    ...{ pageTables: tables, pagingLevels: levels, cached: false },
+    ...{ version, buildId, textStart, symbols, cached: known !== undefined },
+    ...{ pageTables: tables, pagingLevels: levels },
   };
+}
+
+/** The kernel by a look at all its memory; it is kept. */
+function scan(map: KernelMap, cache?: SymbolCache): KnownKernel {
+  const image = readKernelImage(map);
+  const identity = identifyKernel(image);
+  if (identity === undefined) throw noLinux();
+  checkVersion(identity.version);
+  const symbols = [...findExportedSymbols(image).values()];
+  const found = { ...identity, textStart: image.start };
+  cache?.store({ ...found, symbols });
+  return { ...found, symbols: new Map(symbols.map(({ name, address }) => [name, address])) };
 }
 
 function noLinux(): Refusal {
   return new Refusal('no-linux', 'no Linux kernel was found in the guest', {
     hint: 'it may run another system, or be still booting',
   });
-}
-
-/** The kernel by a look at all its memory. */
-function scan(map: KernelMap): FoundKernel | undefined {
-  const image = readKernelImage(map);
-  const identity = identifyKernel(image);
-  if (identity === undefined) return undefined;
-  checkVersion(identity.version);
-  return { ...identity, textStart: image.start, symbols: [...findExportedSymbols(image).values()] };
 }
 
 /** Those of `names` that `kernel` does not export. */
