@@ -59,7 +59,13 @@ const guests: [string, Omit<TcgGuestOptions, 'directory'>][] = [
     '6.12 with 6 GiB and four processors, without overlayfs',
     { suite: 'trixie', memory: 6144, cpus: 4, modules: disk },
   ],
-  ['7.2 with two processors', { suite: 'sid', cpus: 2, modules: [...disk, 'overlay'] }],
+  [
+    '7.2 with two processors and processes that come and go',
+    {
+      ...{ suite: 'sid', cpus: 2, modules: [...disk, 'overlay'] },
+      script: 'while :; do ls /modules >/dev/null; done &',
+    },
+  ],
 ];
 
 describe.each(guests)('a session in %s', (_, options) => {
