@@ -45,8 +45,11 @@ export function stepsOf(packets: readonly string[]): KillAt[] {
   });
 }
 
+function kindOf(packet = ''): string | undefined {
+  return packet.split(/[,;:=]/)[0];
+}
+
 export function firstOfEach(steps: KillAt[], packets: string[]): KillAt[] {
-  const kindOf = (packet = '') => packet.split(/[,;:=]/)[0];
   const kind = ({ packet, when }: KillAt) => `${when} ${kindOf(packets[packet])}`;
   return steps.filter((step, n) => !steps.slice(0, n).some((other) => kind(other) === kind(step)));
 }
@@ -75,6 +78,15 @@ export class KilledSession {
       await sleep(100);
     }
     throw new Error(`the guest does not go on:\n${this.guest.console().slice(-2000)}`);
+  }
+
+  /** What a session sends that had to look at one processor only, as most do. */
+  async packets(): Promise<string[]> {
+    for (let tries = 10; tries > 0; tries--) {
+      expect(await this.run(), this.said).toBe(0);
+      if (!this.proxy.packets.some((each) => each.startsWith('H'))) break;
+    }
+    return [...this.proxy.packets];
   }
 
   /** Attach, to be killed there; the exit code, undefined if it was killed. */
@@ -112,6 +124,19 @@ export class KilledSession {
     expect(gdbSessions(guest.pid), name).toEqual([]);
     await this.tick();
     expectNoComplaint(guest.console(), name);
+    return name;
+  }
+
+  /**
+   * The same at a packet of the kind that an earlier session sent there: one may have to look at more
+   * processors than another.
+   */
+  async killAtLike(packets: readonly string[], at: KillAt, recovery?: string[]): Promise<string> {
+    let name = '';
+    for (let tries = 6; tries > 0; tries--) {
+      name = await this.killAt(at, recovery);
+      if (kindOf(this.proxy.packets[at.packet]) === kindOf(packets[at.packet])) break;
+    }
     return name;
   }
 

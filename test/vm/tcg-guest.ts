@@ -49,6 +49,9 @@ export type TcgGuest = Qemu & {
   symbols: Symbols;
 };
 
+/** What stands still for a minute does so because this machine has much else to do, not for what is tested. */
+const patience = 'watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=120';
+
 /** A Debian kernel that runs under QEMU without KVM, so that its user space runs too; it is there when init is done. */
 export async function startTcgGuest(options: TcgGuestOptions): Promise<TcgGuest> {
   const { suite, directory, kaslr = true, append = '' } = options;
@@ -73,7 +76,7 @@ export async function startTcgGuest(options: TcgGuestOptions): Promise<TcgGuest>
     kernel: join(kernel, 'vmlinuz'),
     initramfs,
     append:
-      `console=ttyS0 panic=-1 sysrq_always_enabled ${kaslr ? '' : 'nokaslr '}${append}`.trim(),
+      `console=ttyS0 panic=-1 sysrq_always_enabled ${patience} ${kaslr ? '' : 'nokaslr '}${append}`.trim(),
   };
   const program = options.qemu ?? 'qemu-system-x86_64';
   const state = options.saved ? await savedState(program, machine, directory) : undefined;
