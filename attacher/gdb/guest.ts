@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { findKernel, type GuestKernel, type PagingRegisters } from '../guest/index.js';
+import { findKernel, isOutdated, type GuestKernel, type PagingRegisters } from '../guest/index.js';
 import type { ProcessMemory } from '../guest/memory/process-memory.js';
 import { memoryOfProcess } from '../hypervisor/emulated-machine.js';
 import type { MonitorAddress } from '../qmp/monitor.js';
@@ -36,7 +36,7 @@ export async function findGuest(
       try {
         return guestBy(pid, paging, options);
       } catch (error) {
-        if (!(error instanceof Refusal)) throw error;
+        if (!isOutdated(error)) throw error;
         refusal ??= error;
       }
     }

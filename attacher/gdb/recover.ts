@@ -1,12 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { kernelTables, type PagingRegisters, type PageTables } from '../guest/index.js';
+import { isOutdated, kernelTables, type PagingRegisters, type PageTables } from '../guest/index.js';
 import type { ProcessMemory } from '../guest/memory/process-memory.js';
 import { memoryOfProcess } from '../hypervisor/emulated-machine.js';
 import { removeSocketPlace } from '../hot-plug/lent-socket.js';
 import { serveAgain } from '../hot-plug/served-image.js';
 import { pauseAfter } from '../pause.js';
 import { unplugDisk } from '../qmp/hot-plug.js';
-import { Refusal } from '../refusal.js';
 import { isHung, isInPadding, isMapped, takeBack } from './block.js';
 import { throughDoor } from './door.js';
 import { diskSerial, gdbSessions, removeRecord, type GdbRecord } from './journal.js';
@@ -85,21 +84,12 @@ async function look(record: GdbRecord): Promise<Seen> {
     const paging = await visit(record);
     try {
       const memory = memoryOfProcess(record.machine.pid, paging);
-      const tables = tablesOf(memory, paging);
+      const tables = kernelTables(memory, paging)?.tables;
       if (tables || n === looks) return { memory, tables };
       memory.close();
     } catch (error) {
-      if (!(error instanceof Refusal) || n === looks) throw error;
+      if (!isOutdated(error) || n === looks) throw error;
     }
-  }
-}
-
-function tablesOf(memory: ProcessMemory, paging: PagingRegisters): PageTables | undefined {
-  try {
-    return kernelTables(memory, paging)?.tables;
-  } catch (error) {
-    if (error instanceof Refusal) return undefined; // it is starting, in another mode
-    throw error;
   }
 }
 

@@ -59,6 +59,11 @@ export function findKernel(
   );
 }
 
+/** Whether this is what comes of registers whose page tables are no longer there; of a guest without Linux, too. */
+export function isOutdated(error: unknown): boolean {
+  return error instanceof Refusal && ['no-linux', 'page-tables'].includes(error.reason);
+}
+
 /** How often a processor is looked at: the process whose page tables it used may have ended since. */
 const looks = 5;
 
@@ -73,7 +78,7 @@ export function findRunningKernel(
     try {
       return { kernel: findKernel(memory, registers, options), registers };
     } catch (error) {
-      if (!(error instanceof Refusal) || error.reason !== 'no-linux' || n === looks) throw error;
+      if (!isOutdated(error) || n === looks) throw error;
     }
   }
 }

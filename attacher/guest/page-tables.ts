@@ -49,8 +49,9 @@ const mostTables = 4096;
 const mostExtents = 32768;
 
 /**
- * A guest's page tables of 4 or 5 levels, or the 3 below the entry for the last 512 GiB. All that is in them is the guest's say-so: depth is fixed
- * and reads are counted, so loops end; addresses outside memory are as good as not present.
+ * A guest's page tables of 4 or 5 levels, or the 3 of the last 512 GiB (`sharedHalf`) alone. All that is in
+ * them is the guest's say-so: depth is fixed and reads are counted, so loops end; addresses outside
+ * memory are as good as not present.
  */
 export class PageTables {
   constructor(

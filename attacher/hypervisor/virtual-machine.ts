@@ -125,30 +125,28 @@ export class VirtualMachine {
     return this.interruptController === 'hypervisor' ? noIrqchip() : whyPaused(this.pid);
   }
 
-  /** More than once: the process whose page tables a vCPU used may have ended before they were read. */
   #findMemory(): ProcessMemory {
-    let memory = this.#lookForMemory();
-    for (let n = 1; n < looks && !this.memoryVerified; n++) {
-      memory.close();
-      memory = this.#lookForMemory();
+    const layouts = possibleLayouts(this.#owner.areas, this.kind.lowMemoryEnds);
+    for (let n = 1; ; n++) {
+      const registers = this.#registersIfAny();
+      const found = withPrivilege(this.pid, () => findMemory(this.#owner, layouts, registers));
+      if (found === undefined) {
+        throw new Refusal('not-a-vm', `process ${this.pid} has no memory that could be a guest’s`);
+      }
+      this.memoryVerified = found.verified;
+      // Else the process whose page tables the vCPU used may have ended before they were read.
+      if (found.verified || registers === undefined || n === looks) return found.memory;
+      found.memory.close();
     }
-    return memory;
   }
 
-  #lookForMemory(): ProcessMemory {
-    const layouts = possibleLayouts(this.#owner.areas, this.kind.lowMemoryEnds);
-    let registers: Registers | undefined;
+  #registersIfAny(): Registers | undefined {
     try {
-      registers = this.anyRegisters();
+      return this.anyRegisters();
     } catch (error) {
-      if (!(error instanceof Refusal)) throw error;
+      if (error instanceof Refusal) return undefined;
+      throw error;
     }
-    const found = withPrivilege(this.pid, () => findMemory(this.#owner, layouts, registers));
-    if (found === undefined) {
-      throw new Refusal('not-a-vm', `process ${this.pid} has no memory that could be a guest’s`);
-    }
-    this.memoryVerified = found.verified;
-    return found.memory;
   }
 }
 

@@ -4,7 +4,6 @@ import {
   hasCapability,
   openVirtualMachine,
   statusField,
-  type Registers,
   type VirtualMachine,
 } from '../hypervisor/index.js';
 import { Refusal } from '../refusal.js';
@@ -41,9 +40,10 @@ export function inspect(pid: number, options: InspectOptions): Inspection {
     ...vcpu,
     registers: attempt(() => machine.registers(vcpu)),
   }));
-  const registers = vcpus.map((vcpu) => vcpu.registers).find((each) => each && isLong(each));
   const memory = attempt(() => machine.memory);
-  const kernel = attempt(() => findIn(machine, registers, options));
+  const kernel = attempt(
+    () => findRunningKernel(machine.memory, () => machine.anyRegisters(), options).kernel,
+  );
   attempt(() => checkSymbols(kernel, options.neededSymbols));
   attempt(() => checkSeccomp(machine));
   attempt(() => machine.checkInterrupts());
@@ -65,26 +65,6 @@ export function inspect(pid: number, options: InspectOptions): Inspection {
     kernel,
     obstacles,
   };
-}
-
-const EFER_LMA = 1n << 10n;
-
-function isLong({ efer }: Registers): boolean {
-  return (efer & EFER_LMA) !== 0n;
-}
-
-function findIn(
-  machine: VirtualMachine,
-  first: Registers | undefined,
-  { cacheDirectory }: InspectOptions,
-): GuestKernel {
-  let known = first;
-  const look = () => {
-    const registers = known ?? machine.anyRegisters();
-    known = undefined;
-    return registers;
-  };
-  return findRunningKernel(machine.memory, look, { cacheDirectory }).kernel;
 }
 
 function checkSymbols(kernel: GuestKernel | undefined, needed: readonly string[]): void {

@@ -4,6 +4,7 @@ import {
   type MemoryRegion,
   type PhysicalMemory,
 } from '../../attacher/guest/memory/physical-memory.js';
+import { PageTables, sharedHalf } from '../../attacher/guest/page-tables.js';
 
 /** Guest memory of zeros in a buffer of ours: all of it, or as `regions` lay it out. */
 export class FakeMemory implements PhysicalMemory {
@@ -83,11 +84,8 @@ export class TableBuilder {
   /** Map the table for the last 512 GiB there, as a page of a kernel's data, which it is. */
   mapOwn(virtual: bigint): void {
     this.map(virtual, 0);
-    let table = this.root;
-    for (let at = this.levels as number; at > 3; at--) {
-      table = Number(this.memory.entry(table, 511) & 0x000f_ffff_ffff_f000n);
-    }
-    this.map(virtual, table);
+    const tables = new PageTables(this.memory, this.root, this.levels);
+    this.map(virtual, tables.tableOf(sharedHalf, 3) ?? 0);
   }
 
   #newTable(): number {
