@@ -6,7 +6,7 @@ import { gdbSessions } from '../../attacher/gdb/journal.js';
 import type { TcgGuest } from '../vm/tcg-guest.js';
 import { runCli } from './cli.js';
 import { expectNoComplaint } from './guest-health.js';
-import type { KillAt, KillingProxy } from './stub-proxy.js';
+import { kindOf, type KillAt, type KillingProxy } from './stub-proxy.js';
 
 const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 
@@ -30,28 +30,31 @@ export interface Tick {
 /** Steps take seconds each, and all of them minutes: of each kind the first is tried, unless asked for. */
 export const everyStep = process.env['DEBLOAT_TEST_EVERY_STEP'] !== undefined;
 
+/** Each message of a session that sent these, with when it may be killed there. */
+export function allSteps(packets: readonly string[]): KillAt[] {
+  return packets.flatMap((packet, number) => {
+    const kind = kindOf(packet);
+    const nth = packets.slice(0, number).filter((each) => kindOf(each) === kind).length;
+    const moments = ['before', 'sent', 'answered'] as const;
+    // Where we stop it ourselves nothing is answered before.
+    const stops = packet.startsWith('vCont;c') && packets[number + 1] === '\x03';
+    return moments.slice(0, stops ? 2 : 3).map((when) => ({ kind, nth, when }));
+  });
+}
+
 /**
  * Where a session that sent these packets may be killed: wherever it has a stub opened or closed, and
  * at all that changes the machine or lets it go on.
  */
 export function stepsOf(packets: readonly string[]): KillAt[] {
-  return packets.flatMap((packet, number): KillAt[] => {
-    const at = (...when: KillAt['when'][]) => when.map((each) => ({ packet: number, when: each }));
-    if (/^(gdbserver|D$|g$)/.test(packet)) return at('before', 'sent', 'answered');
-    if (/^[qH]/.test(packet)) return [];
-    // Where we stop it ourselves nothing is answered before.
-    const stops = packet.startsWith('vCont;c') && packets[number + 1] === '\x03';
-    return stops ? at('before', 'sent') : at('before', 'sent', 'answered');
-  });
+  return allSteps(packets).filter(({ kind }) => !/^[qH]/.test(kind));
 }
 
-function kindOf(packet = ''): string | undefined {
-  return packet.split(/[,;:=]/)[0];
-}
-
-export function firstOfEach(steps: KillAt[], packets: string[]): KillAt[] {
-  const kind = ({ packet, when }: KillAt) => `${when} ${kindOf(packets[packet])}`;
-  return steps.filter((step, n) => !steps.slice(0, n).some((other) => kind(other) === kind(step)));
+export function firstOfEach(steps: KillAt[]): KillAt[] {
+  return steps.filter(
+    ({ kind, when }, n) =>
+      n === steps.findIndex((step) => step.kind === kind && step.when === when),
+  );
 }
 
 /** Sessions named "killed" in a guest that runs `tellingScript`, which a proxy has killed. */
@@ -109,35 +112,27 @@ export class KilledSession {
     return exitCode;
   }
 
-  /** Be killed there, and recover by `debloat` with these words; the guest goes on then. */
-  async killAt(at: KillAt, recovery = ['detach', 'killed']): Promise<string> {
-    const { guest, proxy } = this;
-    const code = await this.run(at);
-    const name = `${at.when} ${at.packet}: ${proxy.packets[at.packet] ?? 'nothing'}`;
-    // One whose processor was where it could be sent has fewer packets than another.
-    if (code === 0 && proxy.packets.length <= at.packet) return name;
-    expect(code, `${name}\n${this.said}`).toBeUndefined();
-    this.killed++;
-    const { code: recovered, stderr } = await runCli(recovery, { env: this.env });
-    // Of a doctor it tells how the machine is, too.
-    if (recovery[0] !== 'doctor') expect(recovered, `${name}\n${stderr}`).toBe(0);
-    expect(gdbSessions(guest.pid), name).toEqual([]);
-    await this.tick();
-    expectNoComplaint(guest.console(), name);
-    return name;
-  }
-
   /**
-   * The same at a packet of the kind that an earlier session sent there: one may have to look at more
-   * processors than another.
+   * Be killed there, and recover by `debloat` with these words; the guest goes on then. One that looks at
+   * fewer processors, or finds them elsewhere, may not come there: then another is tried.
    */
-  async killAtLike(packets: readonly string[], at: KillAt, recovery?: string[]): Promise<string> {
-    let name = '';
+  async killAt(at: KillAt, recovery = ['detach', 'killed']): Promise<string> {
+    const { guest } = this;
+    const name = `${at.when} ${at.kind} ${at.nth}`;
     for (let tries = 6; tries > 0; tries--) {
-      name = await this.killAt(at, recovery);
-      if (kindOf(this.proxy.packets[at.packet]) === kindOf(packets[at.packet])) break;
+      const code = await this.run(at);
+      if (code === 0) continue;
+      expect(code, `${name}\n${this.said}`).toBeUndefined();
+      this.killed++;
+      const { code: recovered, stderr } = await runCli(recovery, { env: this.env });
+      // Of a doctor it tells how the machine is, too.
+      if (recovery[0] !== 'doctor') expect(recovered, `${name}\n${stderr}`).toBe(0);
+      expect(gdbSessions(guest.pid), name).toEqual([]);
+      await this.tick();
+      expectNoComplaint(guest.console(), name);
+      return name;
     }
-    return name;
+    return `not ${name}`;
   }
 
   #ticks(): Tick[] {

@@ -1,10 +1,19 @@
 import { connect, createServer, type Server, type Socket } from 'node:net';
 
-/** Where a session is to be killed: at message number `packet` (from 0) of all that it sends. */
+/**
+ * Where a session is to be killed: at message number `nth` (from 0) of those of this kind. One session
+ * may have to look at more processors than another, so that its messages have other numbers among all.
+ */
 export interface KillAt {
-  readonly packet: number;
+  readonly kind: string;
+  readonly nth: number;
   /** Before the other side sees it, when it has seen it, or when it has answered and the session has not heard. */
   readonly when: 'before' | 'sent' | 'answered';
+}
+
+/** What kind of message this is: all of it but what it has to say. */
+export function kindOf(message: string): string {
+  return message.split(/[,;:=]/, 1)[0] ?? '';
 }
 
 /** How bytes are cut into messages, and what of them counts. */
@@ -93,8 +102,10 @@ export class KillingProxy {
   /** What is to be done at this message, if anything. */
   #count(text: string | undefined): KillAt | undefined {
     if (text === undefined) return undefined;
+    const kind = kindOf(text);
+    const nth = this.packets.filter((each) => kindOf(each) === kind).length;
     this.packets.push(text);
-    return this.#at?.packet === this.packets.length - 1 ? this.#at : undefined;
+    return this.#at?.kind === kind && this.#at.nth === nth ? this.#at : undefined;
   }
 }
 
