@@ -4,8 +4,7 @@ import { recoverApiSession } from './cloud-hypervisor/plugged-disk.js';
 import { containerSessions } from './container/record.js';
 import { gdbSessions } from './gdb/journal.js';
 import { recoverGdbSession } from './gdb/recover.js';
-import { allSessions, exclusively, recoverSession } from './hijack/index.js';
-import { openVirtualMachine } from './hypervisor/index.js';
+import { allSessions, exclusively, openUndisturbed, recoverSession } from './hijack/index.js';
 
 /** A session somewhere on this machine, however it was opened. */
 export interface ListedSession {
@@ -31,7 +30,7 @@ function inMemory(): ListedSession[] {
     ...{ id, target: `qemu://${pid}`, image: record?.image, way: 'KVM' },
     owner: alive ? record?.owner.pid : undefined,
     takeOut: async (log) => {
-      using machine = openVirtualMachine(pid);
+      using machine = await openUndisturbed(pid);
       await exclusively(pid, () => recoverSession(machine, id, { log }));
     },
   }));

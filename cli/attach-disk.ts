@@ -7,11 +7,12 @@ import {
   attachDisk,
   describePlan,
   exclusively,
+  openUndisturbed,
   preparePlan,
   type AttachedDisk,
 } from '../attacher/hijack/index.js';
 import type { Attachment } from '../attacher/hijack/attachment.js';
-import { openVirtualMachine, type VirtualMachine } from '../attacher/hypervisor/index.js';
+import type { VirtualMachine } from '../attacher/hypervisor/index.js';
 import { modulesFor, windowDrivers } from '../attacher/modules/index.js';
 import { loadByStage2, readStage2 } from '../attacher/session/kvm-stage2.js';
 import { openDisk, type DiskOptions } from '../attacher/virtio/disk/open-disk.js';
@@ -59,17 +60,18 @@ export async function attachDiskOnly(
 /** By hijacking KVM, which serves whatever hypervisor. */
 async function attachByKvm(attach: DiskAttach): Promise<void> {
   const { pid, disk, serial, options, tell, signal } = attach;
-  using machine = openVirtualMachine(pid);
+  using machine = await openUndisturbed(pid);
   const begun = performance.now();
   if (options.dryRun) {
-    const { plan, files } = planFor(machine, options.modules);
+    const look = () => Promise.resolve(planFor(machine, options.modules));
+    const { plan, files } = await exclusively(pid, look);
     const lines = describePlan(plan, machine, files);
     const text = lines.map((line, n) => `${n + 1}. ${line}\n`).join('');
     process.stdout.write(options.format === 'json' ? `${JSON.stringify(lines)}\n` : text);
     return;
   }
   let prepared = 0;
-  const attached = await exclusively(machine.pid, async () => {
+  const attached = await exclusively(pid, async () => {
     const { plan, first } = planFor(machine, options.modules);
     prepared = performance.now() - begun;
     signal.throwIfAborted();

@@ -1,7 +1,7 @@
 import { Command } from '../guest/stage-steps.js';
-import { attachDisk, exclusively, preparePlan } from '../hijack/index.js';
+import { attachDisk, exclusively, openUndisturbed, preparePlan } from '../hijack/index.js';
 import { startTimeOf } from '../../analyzer/workspace/processes.js';
-import { isRunning, openVirtualMachine } from '../hypervisor/index.js';
+import { isRunning, type VirtualMachine } from '../hypervisor/index.js';
 import type { OpenRequest, OpenSession } from './backend.js';
 import { modulesFor, overlayDrivers, windowDrivers } from '../modules/index.js';
 import { loadByStage2, readStage2, startStage2 } from './kvm-stage2.js';
@@ -10,7 +10,7 @@ import { Pulse } from './pulse.js';
 /** Open a session through the KVM hijack: disk and rings are in the arena. Refused where KVM runs no guest here. */
 export async function openByKvm(request: OpenRequest): Promise<OpenSession> {
   const begun = performance.now();
-  const machine = openVirtualMachine(request.pid);
+  const machine = await openUndisturbed(request.pid);
   try {
     return await open(machine, request, begun);
   } catch (error) {
@@ -20,7 +20,7 @@ export async function openByKvm(request: OpenRequest): Promise<OpenSession> {
 }
 
 async function open(
-  machine: ReturnType<typeof openVirtualMachine>,
+  machine: VirtualMachine,
   request: OpenRequest,
   begun: number,
 ): Promise<OpenSession> {

@@ -3,6 +3,7 @@ import { Command } from 'commander';
 import { ExitCode } from '../../analyzer/errors.js';
 import { defaultCacheDirectory } from '../../attacher/guest/index.js';
 import { requiredImports } from '../../attacher/guest/linker/link.js';
+import { exclusively } from '../../attacher/hijack/index.js';
 import { inspect } from '../../attacher/inspect/inspect.js';
 import { renderInspection, serializeInspection } from '../../attacher/inspect/render.js';
 import { guestStagePath } from '../../native/guest-stage.js';
@@ -14,11 +15,10 @@ export function inspectCommand(): Command {
   const command = new Command('inspect')
     .description('look into a running virtual machine, and say whether a disk can be attached')
     .argument('<vm>', 'process of its hypervisor: PID or qemu://PID');
-  return addCommonOptions(command).action((vm: string, options: CommonOptions) => {
-    const inspection = inspect(processOf(vm), {
-      cacheDirectory: defaultCacheDirectory(),
-      neededSymbols: neededSymbols(),
-    });
+  return addCommonOptions(command).action(async (vm: string, options: CommonOptions) => {
+    const pid = processOf(vm);
+    const needs = { cacheDirectory: defaultCacheDirectory(), neededSymbols: neededSymbols() };
+    const inspection = await exclusively(pid, () => Promise.resolve(inspect(pid, needs)));
     process.stdout.write(
       options.format === 'json' ? serializeInspection(inspection) : renderInspection(inspection),
     );

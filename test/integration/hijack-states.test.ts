@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, describe, expect, it } from 'vitest';
 import { enterStage, GuestStartedAnew, isAnyoneInside } from '../../attacher/hijack/enter-stage.js';
+import { exclusively } from '../../attacher/hijack/exclusive.js';
 import { HijackTarget } from '../../attacher/hijack/target.js';
 import { openVirtualMachine } from '../../attacher/hypervisor/index.js';
 import { attachByCli, makeTestImage } from '../support/attached.js';
@@ -88,6 +89,28 @@ async function expectAttachable({ pid }: KvmGuest): Promise<void> {
   expect(await session.detach()).toMatch(/^detached: \d+ reads, 0 writes, 0 failed/m);
   expect(holdingsOf(pid)).toEqual(before);
 }
+
+/** nanosleep(2) on x86-64, for 1.5 s. */
+const NR_nanosleep = 35;
+const aWhile = new Uint8Array(new BigInt64Array([1n, 500_000_000n]).buffer);
+
+it('a machine in whose threads another one of ours makes calls is waited for, not taken for paused', async () => {
+  await withGuest(async (guest) => {
+    using machine = openVirtualMachine(guest.pid);
+    using target = HijackTarget.of(machine);
+    const waiting = await exclusively(guest.pid, async () => {
+      const session = attachByCli(guest.pid, image.path, 'waiting');
+      const inspected = runCli(['inspect', `${guest.pid}`]);
+      await target.whileStopped((thread) => {
+        thread.call('nanosleep', NR_nanosleep, ['pointer', 0], aWhile);
+      });
+      return { session, inspected };
+    });
+    expect((await waiting.inspected).stdout).not.toContain('paused');
+    await (await waiting.session).detach();
+    expectNoComplaint(guest.console());
+  });
+});
 
 describe('a machine that is reset', () => {
   it('while a disk is attached has nothing of ours any more, and the session ends by saying so', async () => {
