@@ -4,7 +4,8 @@ import { recoverApiSession } from './cloud-hypervisor/plugged-disk.js';
 import { containerSessions } from './container/record.js';
 import { gdbSessions } from './gdb/journal.js';
 import { recoverGdbSession } from './gdb/recover.js';
-import { allSessions, exclusively, openUndisturbed, recoverSession } from './hijack/index.js';
+import { allSessions, exclusively, recoverSession } from './hijack/index.js';
+import { openVirtualMachine } from './hypervisor/index.js';
 
 /** A session somewhere on this machine, however it was opened. */
 export interface ListedSession {
@@ -29,10 +30,11 @@ function inMemory(): ListedSession[] {
   return allSessions().map(({ id, pid, record, alive }) => ({
     ...{ id, target: `qemu://${pid}`, image: record?.image, way: 'KVM' },
     owner: alive ? record?.owner.pid : undefined,
-    takeOut: async (log) => {
-      using machine = await openUndisturbed(pid);
-      await exclusively(pid, () => recoverSession(machine, id, { log }));
-    },
+    takeOut: (log) =>
+      exclusively(pid, async () => {
+        using machine = openVirtualMachine(pid);
+        await recoverSession(machine, id, { log });
+      }),
   }));
 }
 

@@ -63,8 +63,7 @@ async function attachByKvm(attach: DiskAttach): Promise<void> {
   using machine = await openUndisturbed(pid);
   const begun = performance.now();
   if (options.dryRun) {
-    const look = () => Promise.resolve(planFor(machine, options.modules));
-    const { plan, files } = await exclusively(pid, look);
+    const { plan, files } = await exclusively(pid, () => planFor(machine, options.modules));
     const lines = describePlan(plan, machine, files);
     const text = lines.map((line, n) => `${n + 1}. ${line}\n`).join('');
     process.stdout.write(options.format === 'json' ? `${JSON.stringify(lines)}\n` : text);

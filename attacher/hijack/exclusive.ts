@@ -10,12 +10,12 @@ const patience = 30_000;
  * Do something with a hypervisor that no other process of ours does at the same time. What is held is
  * a name among the abstract Unix sockets (unix(7)): it goes with us, however we end.
  */
-export function exclusively<T>(pid: number, act: () => Promise<T>): Promise<T> {
+export function exclusively<T>(pid: number, act: () => T | Promise<T>): Promise<T> {
   return exclusivelyBy(`debloat-hijack-${pid}`, act);
 }
 
 /** The same with what has this name: letters, digits and -, up to 80. */
-export async function exclusivelyBy<T>(name: string, act: () => Promise<T>): Promise<T> {
+export async function exclusivelyBy<T>(name: string, act: () => T | Promise<T>): Promise<T> {
   const lock = await take(`\0${name}`);
   try {
     return await act();

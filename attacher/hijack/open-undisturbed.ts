@@ -6,5 +6,5 @@ import { exclusively } from './exclusive.js';
  * something else: by what they do it is seen which of them runs which vCPU. Throws as openVirtualMachine.
  */
 export function openUndisturbed(pid: number): Promise<VirtualMachine> {
-  return exclusively(pid, () => Promise.resolve(openVirtualMachine(pid)));
+  return exclusively(pid, () => openVirtualMachine(pid));
 }

@@ -18,7 +18,7 @@ export function inspectCommand(): Command {
   return addCommonOptions(command).action(async (vm: string, options: CommonOptions) => {
     const pid = processOf(vm);
     const needs = { cacheDirectory: defaultCacheDirectory(), neededSymbols: neededSymbols() };
-    const inspection = await exclusively(pid, () => Promise.resolve(inspect(pid, needs)));
+    const inspection = await exclusively(pid, () => inspect(pid, needs));
     process.stdout.write(
       options.format === 'json' ? serializeInspection(inspection) : renderInspection(inspection),
     );

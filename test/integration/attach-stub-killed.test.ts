@@ -79,6 +79,7 @@ describe('a session through a gdb stub that is killed', () => {
         if (isSent()) break;
         await runCliWell(['detach', 'killed']);
       }
+      expect(isSent()).toBe(true);
       const [behind] = gdbSessions(guest.pid);
       const { entrance, virtual, size } = behind?.record.block ?? {};
       const stub = await GdbStub.connect({ path: way });
@@ -130,7 +131,7 @@ describe('a session through a gdb stub of a guest whose processors are busy with
         all = [...proxy.packets];
       }
       const before = await sessions.tick();
-      expect(all).toContainEqual(expect.stringMatching(/^Z0/));
+      expect(all.findIndex((each) => each.startsWith('Z0'))).toBeGreaterThan(0);
       // The rest is as in other sessions.
       const steps = stepsOf(all).filter(({ kind }) => /^([Zz]0|vCont)$/.test(kind));
       for (const step of everyStep ? steps : firstOfEach(steps)) await sessions.killAt(step);

@@ -98,16 +98,17 @@ it('a machine in whose threads another one of ours makes calls is waited for, no
   await withGuest(async (guest) => {
     using machine = openVirtualMachine(guest.pid);
     using target = HijackTarget.of(machine);
-    const waiting = await exclusively(guest.pid, async () => {
+    const { both } = await exclusively(guest.pid, async () => {
       const session = attachByCli(guest.pid, image.path, 'waiting');
-      const inspected = runCli(['inspect', `${guest.pid}`]);
+      const inspection = runCliWell(['inspect', `${guest.pid}`]);
       await target.whileStopped((thread) => {
         thread.call('nanosleep', NR_nanosleep, ['pointer', 0], aWhile);
       });
-      return { session, inspected };
+      return { both: Promise.all([session, inspection]) }; // a promise by itself would be waited for
     });
-    expect((await waiting.inspected).stdout).not.toContain('paused');
-    await (await waiting.session).detach();
+    const [attached, { stdout }] = await both;
+    expect(stdout).not.toContain('paused');
+    await attached.detach();
     expectNoComplaint(guest.console());
   });
 });

@@ -16,6 +16,11 @@ export function kindOf(message: string): string {
   return message.split(/[,;:=]/, 1)[0] ?? '';
 }
 
+/** How many of `messages` are of this kind. */
+export function countOf(messages: readonly string[], kind: string): number {
+  return messages.filter((each) => kindOf(each) === kind).length;
+}
+
 /** How bytes are cut into messages, and what of them counts. */
 interface Protocol {
   /** The first message in `bytes`; undefined while it is not whole. */
@@ -103,7 +108,7 @@ export class KillingProxy {
   #count(text: string | undefined): KillAt | undefined {
     if (text === undefined) return undefined;
     const kind = kindOf(text);
-    const nth = this.packets.filter((each) => kindOf(each) === kind).length;
+    const nth = countOf(this.packets, kind);
     this.packets.push(text);
     return this.#at?.kind === kind && this.#at.nth === nth ? this.#at : undefined;
   }
